@@ -1,0 +1,28 @@
+# Everything a developer runs. PYTHON may point at another interpreter: make test PYTHON=.venv/bin/python
+PYTHON ?= python
+export OMP_NUM_THREADS = 1
+
+.PHONY: check test behaviour bench bench-report format
+
+check:  ## style, types, floors, sizes, duplicate formulas
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	lint-imports
+	$(PYTHON) tools/check_size.py
+
+test:  ## all tests, on two processes of one thread
+	$(PYTHON) -m pytest -n 2 --dist worksteal
+
+behaviour:  ## only the little trainings
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m behaviour
+
+bench:  ## benchmarks, peers side by side (pip install -e ".[bench]" -c constraints.txt)
+	$(PYTHON) -m pytest bench -o python_files='bench_*.py' -o addopts= --import-mode=importlib -p no:xdist
+
+bench-report:  ## draw docs/benchmarks.md from bench/results
+	$(PYTHON) bench/report.py
+
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .

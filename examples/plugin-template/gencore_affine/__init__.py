@@ -1,0 +1,1 @@
+"""Generation by an affine map of noise."""

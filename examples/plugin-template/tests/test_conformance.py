@@ -1,0 +1,5 @@
+from gencore.testing import Conformance
+
+
+class TestAffine(Conformance):
+    systems = ("affine-gaussian",)

@@ -1,0 +1,50 @@
+"""The card of a model: what gencore knows of it, in gencore_hub's form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gencore.model import Model
+from gencore.protocols import Encoder
+from gencore.registry import default_registry
+from gencore_hub import Card, Metric, render_card
+
+UNKNOWN = "not recorded"
+
+
+def card_for(
+    model: Model,
+    *,
+    name: str,
+    data: str = UNKNOWN,
+    command: str = UNKNOWN,
+    license: str = "apache-2.0",
+    metrics: Sequence[Metric] = (),
+    limitations: Sequence[str] = (),
+    has_samples: bool = True,
+) -> str:
+    """The text of README.md for a model with a system name; `name` is what from_pretrained is given."""
+    assert model.system is not None
+    spec = default_registry().owner(model.system)[1]
+    samples = "sampler" in spec.roles
+    return render_card(
+        Card(
+            name=name,
+            system=spec.name,
+            family=spec.family,
+            summary=spec.summary,
+            license=license,
+            data=data,
+            command=command,
+            limitations=tuple(limitations),
+            pipeline_tag="unconditional-image-generation" if samples else "feature-extraction",
+            paper=f"{spec.paper.title} ({spec.paper.authors} {spec.paper.year})",
+            arxiv=spec.paper.arxiv or "",
+            metrics=tuple(metrics),
+            python="images = model.sample(16, seed=0)"
+            if samples or not isinstance(model, Encoder)
+            else "model.encode(x)",
+            shell=f"gencore sample {name} -n 64 -o samples.png" if samples else "",
+            has_samples=has_samples,
+        )
+    )

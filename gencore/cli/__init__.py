@@ -1,0 +1,1 @@
+"""The command line: `gencore ...`, or `python -m gencore.cli ...`."""

@@ -1,0 +1,52 @@
+"""What `gencore doctor` says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+
+
+def report() -> list[tuple[str, str]]:
+    """(what, state) rows."""
+    import torch
+
+    from gencore.compilation import missing_compiler
+
+    rows = [
+        ("python", sys.version.split()[0]),
+        ("platform", platform.platform()),
+        *((name, _version(name)) for name in ("gencore", "torch", "triton", "accelerate", "safetensors")),
+        ("threads", str(torch.get_num_threads())),
+        ("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none: everything runs on the CPU"),
+        ("torch.compile", missing_compiler() or "ready"),
+        ("GENCORE_PLUGINS", os.environ.get("GENCORE_PLUGINS", "not set: all plugins")),
+        ("GENCORE_KERNELS", os.environ.get("GENCORE_KERNELS", "not set: auto")),
+    ]
+    return rows + _kernels() + _plugins()
+
+
+def _kernels() -> list[tuple[str, str]]:
+    import torch
+
+    import gencore_kernels
+
+    x = torch.zeros(8, 4, device="cuda" if torch.cuda.is_available() else "cpu")
+    explanation = gencore_kernels.explain("nearest_code", x, x)
+    return [("kernel nearest_code", f"{explanation.implementation}: {explanation.reason}")]
+
+
+def _plugins() -> list[tuple[str, str]]:
+    from gencore.registry import default_registry
+
+    return [(f"plugin {p.name}", p.problem or f"ok, {p.distribution} {p.version}") for p in default_registry().plugins]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        extra = {"triton": ' (pip install "gencore[kernels]")'}.get(name, "")
+        return f"not installed{extra}"

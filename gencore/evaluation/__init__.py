@@ -1,0 +1,7 @@
+"""Measures of generated data. Every number carries its provenance; incompatible numbers do not compare."""
+
+from gencore.evaluation.features import DigitClassifier as DigitClassifier
+from gencore.evaluation.features import train_classifier as train_classifier
+from gencore.evaluation.frechet import Metric as Metric
+from gencore.evaluation.frechet import frechet_distance as frechet_distance
+from gencore.evaluation.frechet import frechet_metric as frechet_metric

@@ -1,0 +1,144 @@
+"""A model owns its parts. What it can do shows in its methods: encode, generate, judge, sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from gencore.config import ModelConfig
+from gencore.errors import GencoreError, NonFiniteError
+from gencore.noise import Noise
+from gencore.protocols import Sampler
+
+
+class Model(nn.Module):
+    """Base of every model. A subclass sets `config_class` and takes the config as its one argument.
+
+    `system` is the registered name under which the model is saved; `gencore.create`, `gencore.from_pretrained` and
+    the trainer set it.
+    """
+
+    config_class: ClassVar[type[ModelConfig]] = ModelConfig
+    regions: ClassVar[tuple[str, ...]] = ()
+    """Attribute paths of the parts that torch.compile may take whole."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise GencoreError(
+                f"{type(self).__name__} takes a {self.config_class.__name__}, received a {type(config).__name__}."
+            )
+        self.config = config
+        self.system: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    def default_sampler(self) -> Sampler:
+        """The sampler that `sample` uses when none is given."""
+        raise GencoreError(f"{type(self).__name__} has no sampler of its own: it cannot generate from noise alone.")
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        condition: Tensor | int | None = None,
+        sampler: Sampler | None = None,
+        batch_size: int = 64,
+        start: int = 0,
+        callback: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw n new examples, (n, ...); images in [-1, 1].
+
+        Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
+        aside. The global random state is not touched; the model is in evaluation mode meanwhile. `condition`: a
+        label for all, or (n, ...) one for each. `callback(step, steps)` follows the inner steps of a slow sampler.
+        Raises GencoreError for a bad argument, NonFiniteError where the model yields NaN or infinity.
+        """
+        for name, value, least in (("n", n, 1), ("batch_size", batch_size, 1)):
+            if value < least:
+                raise GencoreError(f"{name} is {value}; expected at least {least}.")
+        if isinstance(condition, int):
+            condition = torch.full((n,), condition)
+        if condition is not None and len(condition) != n:
+            raise GencoreError(f"condition has {len(condition)} rows for {n} samples; expected one a sample.")
+        sampler = sampler or self.default_sampler()
+        was_training = self.training
+        self.eval()
+        try:
+            chunks = []
+            for first in range(0, n, batch_size):
+                count = min(batch_size, n - first)
+                chunk = None if condition is None else condition[first : first + count].to(self.device)
+                noise = Noise(seed, start + first, count, device=self.device)
+                with torch.no_grad():
+                    chunks.append(sampler.sample(self, noise, condition=chunk, callback=callback))
+        finally:
+            self.train(was_training)
+        samples = torch.cat(chunks)
+        if samples.is_floating_point() and not samples.isfinite().all():
+            bad = int((~samples.flatten(1).isfinite().all(1)).sum())
+            raise NonFiniteError(f"{bad} of {n} samples hold NaN or infinity: the model's weights are broken.")
+        return samples
+
+    def compile(self, *, eager: Sequence[str] = ()) -> None:
+        """Compile the model's `regions` in place, except those in `eager`; state-dict keys do not change.
+
+        Where the machine has no C++ compiler this warns once and stays eager.
+        """
+        from gencore.compilation import compile_regions
+
+        compile_regions(self, [region for region in self.regions if region not in eager])
+
+    def save_pretrained(self, directory: str | Path, *, card: str | None = None, samples: Tensor | None = None) -> None:
+        """Write config.json, model.safetensors, README.md (`card`) and samples.png (a grid of `samples`).
+
+        Other files in the directory stay. A kill at any instant leaves the old set or the new one. Raises
+        GencoreError if the model has no system name, OSError where the directory cannot be written.
+        """
+        from gencore.pretrained import save
+
+        save(self, Path(directory), card=card, samples=samples)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **hub: Any) -> Self:
+        """`gencore.from_pretrained`, and the model must be of this class. `hub`: the same keywords."""
+        from gencore.pretrained import load
+
+        model = load(name, **hub)
+        if not isinstance(model, cls):
+            raise GencoreError(f"{str(name)!r} holds a {type(model).__name__}; expected a {cls.__name__}.")
+        return model
+
+    def push_to_hub(self, repo_id: str, *, card: str | None = None, samples: Tensor | None = None, **hub: Any) -> str:
+        """Publish as `save_pretrained` writes it; returns the address. `hub`: see gencore_hub.push."""
+        from gencore.pretrained import push
+
+        return push(self, repo_id, card=card, samples=samples, **hub)
+
+
+def parts(model: nn.Module, path: str) -> nn.Module | nn.Parameter:
+    """The part of a model at an attribute path; "" is the model. Raises GencoreError where there is none."""
+    part: Any = model
+    for name in path.split(".") if path else ():
+        part = getattr(part, name, None)
+    if not isinstance(part, nn.Module | nn.Parameter):
+        names = [name for name, _ in model.named_children()]
+        raise GencoreError(f"{type(model).__name__} has no part {path!r}; its parts are {', '.join(names)}.")
+    return part
+
+
+def parameters_of(model: nn.Module, paths: Sequence[str]) -> list[nn.Parameter]:
+    """The parameters of several parts, each once."""
+    found: dict[nn.Parameter, None] = {}
+    for path in paths:
+        part = parts(model, path)
+        found.update(dict.fromkeys([part] if isinstance(part, nn.Parameter) else part.parameters()))
+    return list(found)

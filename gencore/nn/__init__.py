@@ -1,0 +1,1 @@
+"""Network blocks that two families or more use."""

@@ -1,0 +1,291 @@
+"""What every registered system must do, in about a second each, on its `tiny` version."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gencore
+from gencore.compilation import compile_regions
+from gencore.config import from_json, to_json
+from gencore.data import Batches, open_source
+from gencore.errors import GencoreError
+from gencore.model import Model, parameters_of
+from gencore.objective import Batch
+from gencore.protocols import ROLES, Sampler
+from gencore.recipes import Phase, Recipe, Stage
+from gencore.registry import default_registry
+from gencore.testing.network import no_network
+from gencore.testing.processes import run_processes
+from gencore.training.checkpoint import pack_optimizer
+from gencore.training.trainer import Trainer
+
+
+def tiny_recipe(system: str, steps: int = 4) -> Recipe:
+    """The recipe of the system's `tiny` arguments, every stage `steps` long."""
+    spec = default_registry().owner(system)[1]
+    return gencore.recipe(system, **{**spec.tiny, "steps": steps})
+
+
+def tiny_source(recipe: Recipe) -> Any:
+    """The recipe's own data, resized to the tiny model's images."""
+    shape = recipe.config.data_shape  # type: ignore[attr-defined]
+    return open_source(recipe.data, image_size=shape[-1] if len(shape) == 3 else None)
+
+
+def train_tiny(system: str, batch_size: int) -> dict[str, Tensor]:
+    """One iteration of the first stage on this process' share of the first batch; the model's tensors after it."""
+    import dataclasses
+
+    made = dataclasses.replace(tiny_recipe(system, steps=1), batch_size=batch_size)
+    made = dataclasses.replace(made, stages=made.stages[:1])
+    trainer = Trainer(made, tiny_source(made), cpu=True)
+    trainer.fit()
+    tensors = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.close()
+    return tensors
+
+
+class Conformance:
+    """Inherit it in a test file and name the systems; pytest runs every check on each."""
+
+    systems: ClassVar[tuple[str, ...]] = ()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each system, and for each stage where the check is about a stage."""
+        if "stage_index" in metafunc.fixturenames:
+            pairs = [(name, i) for name in self.systems for i in range(len(tiny_recipe(name).stages))]
+            metafunc.parametrize(("system", "stage_index"), pairs)
+        elif "system" in metafunc.fixturenames:
+            metafunc.parametrize("system", self.systems)
+
+    @pytest.fixture(autouse=True)
+    def _one_thread(self) -> Iterator[None]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+    def test_spec_reads_without_torch(self, system: str) -> None:
+        """Finding the system's spec must not import torch."""
+        code = (
+            "import sys; from gencore.registry import default_registry; "
+            f"default_registry().owner({system!r}); sys.exit('torch' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+    def test_recipe_takes_the_common_arguments(self, system: str) -> None:
+        """`data_shape`, `steps` and `batch_size`, all with defaults; the model is the one that the spec names."""
+        made = gencore.recipe(system, batch_size=3, steps=5)
+        assert made.batch_size == 3
+        assert made.stages[0].steps == 5
+        assert made.name == system
+        assert made.model is default_registry().resolve(system, "model")
+
+    def test_config_round_trip(self, system: str) -> None:
+        """Through JSON and back, equal; an unknown key is refused by name."""
+        config = tiny_recipe(system).config
+        data = json.loads(json.dumps(to_json(config)))
+        assert from_json(type(config), data, version=type(config).version) == config
+        with pytest.raises(GencoreError, match="no_such_key"):
+            from_json(type(config), {**data, "no_such_key": 1})
+
+    def test_roles_are_true(self, system: str) -> None:
+        """The roles in the spec are those that the model has: no more, no fewer."""
+        model = tiny_model(system)
+        declared = set(default_registry().owner(system)[1].roles)
+        has = {name for name, role in ROLES.items() if name != "sampler" and isinstance(model, role)}
+        try:
+            if isinstance(model.default_sampler(), Sampler):
+                has.add("sampler")
+        except GencoreError:
+            pass
+        assert has == declared
+
+    def test_save_and_load(self, system: str, tmp_path: Path) -> None:
+        """Without a network, to the bit, and from the spec's own name."""
+        model = tiny_model(system)
+        with no_network():
+            model.save_pretrained(tmp_path / "saved")
+            loaded = gencore.from_pretrained(tmp_path / "saved")
+        assert loaded.system == system
+        assert loaded.config == model.config
+        assert_equal(model.state_dict(), loaded.state_dict())
+
+    def test_samples_depend_on_seed_and_index_alone(self, system: str) -> None:
+        """Not on the batch size; and torch's global random state stays as it was."""
+        model = tiny_model(system)
+        if "sampler" not in default_registry().owner(system)[1].roles:
+            pytest.skip("declares no sampler")
+        before = torch.get_rng_state()
+        samples = model.sample(5, seed=3)
+        torch.testing.assert_close(model.sample(5, seed=3, batch_size=2), samples, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.sample(2, seed=3, start=3), samples[3:], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(model.sample(5, seed=4), samples)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_gradients_reach_their_own_parts_only(self, system: str, stage_index: int) -> None:
+        """Every parameter of a phase gets a gradient in it; a step changes no other parameter, to the bit."""
+        model, stage, batch = staged(system, stage_index)
+        for phase in stage.phases:
+            own = {id(p) for p in parameters_of(model, phase.parts)}
+            before = [p.detach().clone() for p in model.parameters()]
+            step_phase(model, stage, phase, batch, own)
+            for (name, parameter), old in zip(model.named_parameters(), before, strict=True):
+                if id(parameter) in own:
+                    assert parameter.grad is not None, f"{name} gets no gradient in phase {phase.name!r}"
+                else:
+                    assert torch.equal(parameter, old), f"phase {phase.name!r} changed {name}"
+
+    def test_loss_falls(self, system: str, stage_index: int) -> None:
+        """Thirty steps of one phase alone, on one batch and one draw of noise, lower its loss."""
+        model, stage, batch = staged(system, stage_index)
+        for phase in stage.phases:
+            own = {id(p) for p in parameters_of(model, phase.parts)}
+            optimizer = phase.optimizer.build(parameters_of(model, phase.parts))
+            losses = [step_phase(model, stage, phase, batch, own, optimizer) for _ in range(30)]
+            assert losses[-1] < losses[0], f"phase {phase.name!r} went from {losses[0]} to {losses[-1]}"
+
+    def test_resume_is_exact(self, system: str) -> None:
+        """Two iterations, a checkpoint, a new trainer, two more: the bits of four in one go, in every stage."""
+        made = tiny_recipe(system, steps=4)
+        source = tiny_source(made)
+        whole = Trainer(made, source, seed=1, cpu=True)
+        whole.fit()
+        for stop in (2, *(i * 4 + 2 for i in range(1, len(made.stages)))):
+            first = Trainer(tiny_recipe(system, steps=4), source, seed=1, cpu=True, callbacks=(StopAt(stop),))
+            first.fit()
+            state = first.state()
+            torch.manual_seed(999)
+            second = Trainer(tiny_recipe(system, steps=4), source, seed=1, cpu=True)
+            second.load_state(state)
+            second.fit()
+            assert_equal(training_state(whole), training_state(second))
+
+    def test_prints_nothing(self, system: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Training, saving and sampling leave standard output alone."""
+        made = tiny_recipe(system, steps=1)
+        Trainer(made, tiny_source(made), cpu=True).fit()
+        assert capsys.readouterr().out == ""
+
+    def test_claim_twice_differentiable(self, system: str) -> None:
+        """The gradient of a gradient penalty reaches the critic's parameters, finite and not all zero."""
+        if "twice-differentiable" not in default_registry().owner(system)[1].claims:
+            pytest.skip("does not claim it")
+        model, _, batch = staged(system, 0)
+        x = batch["x"].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model.judge(x).sum(), x, create_graph=True)
+        slope.square().sum().backward()
+        gradients = [p.grad for p in parameters_of(model, ("critic",)) if p.grad is not None]
+        assert all(g.isfinite().all() for g in gradients)
+        assert sum(g.abs().sum() for g in gradients) > 0
+
+    def test_claim_compiles(self, system: str) -> None:
+        """Each region is captured whole, once: no graph break, and no second capture for the same shapes."""
+        if "compiles" not in default_registry().owner(system)[1].claims:
+            pytest.skip("does not claim it")
+        model, stage, batch = staged(system, 0)
+        captures = []
+
+        def count(graph: Any, inputs: Any) -> Any:
+            captures.append(graph)
+            return graph
+
+        torch._dynamo.reset()
+        regions = [region for region in model.regions if region not in stage.objective.double_backward]
+        assert regions or stage.objective.double_backward, "claims to compile but names no region"
+        compile_regions(model, regions, backend=count)
+        for phase in stage.phases:
+            stage.objective.loss(model, phase.name, batch)
+        first = len(captures)
+        for phase in stage.phases:
+            stage.objective.loss(model, phase.name, batch)
+        torch._dynamo.reset()
+        assert len(captures) == first
+        assert len(captures) >= len(regions)
+
+    @pytest.mark.slow
+    def test_claim_exact_data_parallel(self, system: str, tmp_path: Path) -> None:
+        """One step of two processes on halves of a batch equals one step of one process on the whole."""
+        if "exact-data-parallel" not in default_registry().owner(system)[1].claims:
+            pytest.skip("does not claim it")
+        one = train_tiny(system, 8)
+        first, second = run_processes(train_tiny, 2, tmp_path, system, 4)
+        assert_equal(first, second)
+        torch.testing.assert_close(first, one, rtol=1e-4, atol=1e-5)
+
+
+class StopAt:
+    """A callback that stops a training after so many iterations."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Stop when it is time."""
+        if trainer.iteration == self.iteration:
+            trainer.stop = "test"
+
+
+def tiny_model(system: str) -> Model:
+    """The tiny model, seeded, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = tiny_recipe(system)
+        model = made.model(made.config)
+    model.system = system
+    return model.eval()
+
+
+def staged(system: str, stage_index: int) -> tuple[Any, Stage, Batch]:
+    """The tiny model as stage `stage_index` finds it, the stage, and a batch of its data."""
+    made = tiny_recipe(system)
+    model = tiny_model(system).train()
+    for earlier in made.stages[: stage_index + 1]:
+        if earlier.begin:
+            earlier.begin(model)
+    stage = made.stages[stage_index]
+    source = tiny_source(made)
+    batch = Batches(stage.data(source, model) if stage.data else source, made.batch_size, seed=0)[0]
+    return model, stage, batch
+
+
+def step_phase(
+    model: nn.Module, stage: Stage, phase: Phase, batch: Batch, own: set[int], optimizer: Any = None
+) -> float:
+    """One step of a phase under a fixed seed, as the trainer does it; returns the loss before the step."""
+    optimizer = optimizer or phase.optimizer.build(parameters_of(model, phase.parts))
+    for parameter in model.parameters():
+        parameter.requires_grad_(phase.joint or id(parameter) in own)
+        parameter.grad = None
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        loss = stage.objective.loss(model, phase.name, batch).total
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad(), torch.random.fork_rng():
+        stage.objective.after_step(model, phase.name)
+    return loss.item()
+
+
+def training_state(trainer: Trainer) -> dict[str, Tensor]:
+    """Every tensor that the rest of the training depends on."""
+    checkpoint = trainer.state()
+    assert trainer._run is not None
+    packed = {name: pack_optimizer(o)[0] for name, o in trainer._run.optimizers.items()}
+    return {**checkpoint.tensors, **{f"{name}/{key}": t for name, d in packed.items() for key, t in d.items()}}
+
+
+def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    """The same names, and the same bits under each."""
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different, f"these tensors differ: {different}"

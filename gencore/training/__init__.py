@@ -1,0 +1,1 @@
+"""Training: one trainer for every recipe, exact checkpoints, weight averages, run directories."""

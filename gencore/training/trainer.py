@@ -1,0 +1,314 @@
+"""The one trainer: runs any recipe, on one process or many, and resumes it to the bit."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from gencore.compilation import compile_regions
+from gencore.data import Batches, Source, check_batch
+from gencore.distributed import from_first_process, sum_over_processes
+from gencore.errors import GencoreError, NonFiniteError
+from gencore.model import Model, parameters_of, parts
+from gencore.objective import Batch, Loss, Objective
+from gencore.recipes import Phase, Recipe, Stage
+from gencore.training.checkpoint import Checkpoint, pack_optimizer, under, unpack_optimizer
+from gencore.training.ema import WeightAverage
+
+
+class Callback(Protocol):
+    """Called on every process after each iteration; write only where `trainer.accelerator.is_main_process`."""
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Read `trainer.metrics`, `trainer.iteration`, `trainer.model`; set `trainer.stop` to end early."""
+        ...
+
+
+class _Step(nn.Module):
+    """What accelerate wraps: one forward is one phase's loss, double backward included."""
+
+    def __init__(self, model: Model, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, phase: str, batch: Batch) -> Loss:
+        return self.objective.loss(self.model, phase, batch)
+
+
+class _StageRun:
+    """One stage under way: the wrapped step, an optimiser for each phase, the order of the data."""
+
+    def __init__(self, trainer: Trainer, stage: Stage, source: Source, index: int) -> None:
+        self.stage, model = stage, trainer.model
+        self.objective = copy.deepcopy(stage.objective)
+        model.train()
+        for path in stage.frozen:
+            part = parts(model, path)
+            part.requires_grad_(False)
+            if isinstance(part, nn.Module):
+                part.eval()
+        self.step = trainer.accelerator.prepare(_Step(model, self.objective))
+        self.own = {phase.name: parameters_of(model, phase.parts) for phase in stage.phases}
+        self.all = list(model.parameters())
+        self.optimizers = {phase.name: phase.optimizer.build(self.own[phase.name]) for phase in stage.phases}
+        self.rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
+        self.batches = Batches(
+            stage.data(source, model) if stage.data else source,
+            trainer.recipe.batch_size,
+            seed=trainer.seed + (index << 40),
+            rank=trainer.accelerator.process_index,
+            world_size=trainer.accelerator.num_processes,
+        )
+        self.per_iteration = max(phase.repeats for phase in stage.phases) * trainer.accumulation
+        self.trainable = ""
+
+    def select(self, phase: Phase) -> None:
+        """Let gradients reach the phase's own parameters only; all of them in a joint phase."""
+        if self.trainable != phase.name:
+            own = set(self.own[phase.name])
+            for parameter in self.all:
+                parameter.requires_grad_(phase.joint or parameter in own)
+            self.trainable = phase.name
+
+    def release(self, accelerator: Accelerator) -> None:
+        """Let go of the wrapper: with gloo, a rank that ends while it is alive may abort."""
+        for parameter in self.all:
+            parameter.requires_grad_(True)
+            parameter.grad = None
+        self.step = None
+        self.optimizers.clear()
+        accelerator.free_memory()
+        gc.collect()
+
+
+class Trainer:
+    """Trains the model of `recipe` on `source`.
+
+    `accumulation`: batches added up for one step of a phase. `precision`: "bf16" runs forward passes in bfloat16
+    (float16 is not offered: its loss scaling cannot serve several players). `compile`: compile the model's regions,
+    but for those that the objective differentiates twice. `cpu`: stay on the CPU though there is a GPU.
+
+    Under torchrun or accelerate launch each process makes its own Trainer and calls `fit`; `batch_size` is for each.
+    Reads and advances torch's global random state, seeded here with `seed`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        source: Source,
+        *,
+        seed: int = 0,
+        accumulation: int = 1,
+        precision: Literal["no", "bf16"] = "no",
+        compile: bool = False,
+        cpu: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        if accumulation < 1:
+            raise GencoreError(f"accumulation is {accumulation}; expected at least 1.")
+        if precision not in ("no", "bf16"):
+            raise GencoreError(f'precision is {precision!r}; expected "no" or "bf16".')
+        AcceleratorState._reset_state()
+        kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[kwargs])
+        self.recipe, self.source, self.seed = recipe, source, seed
+        self.accumulation, self.compile, self.callbacks = accumulation, compile, tuple(callbacks)
+        self.metrics: dict[str, Tensor] = {}
+        self.stop: str | None = None
+        self.stage_index, self.step = 0, 0
+        torch.manual_seed(seed)
+        self.model = recipe.model(recipe.config).to(self.accelerator.device)
+        self.model.system = recipe.name
+        torch.manual_seed(seed + 1 + self.accelerator.process_index)
+        self.averages = [WeightAverage(config, self.model) for config in recipe.ema]
+        self._run: _StageRun | None = None
+        self._compiled = False
+
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.recipe.stages[self.stage_index]
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done, over all stages."""
+        return sum(stage.steps for stage in self.recipe.stages[: self.stage_index]) + self.step
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole recipe."""
+        return sum(stage.steps for stage in self.recipe.stages)
+
+    def fit(self) -> Model:
+        """Run the recipe to its end, or until a callback sets `stop`; returns the model, EMA not applied.
+
+        Raises NonFiniteError, naming phase and iteration, on NaN or infinity in a batch, a loss or a gradient.
+        """
+        while self.stop is None:
+            run = self._run or self._begin()
+            while self.step < self.stage.steps and self.stop is None:
+                self._iterate(run)
+                for callback in self.callbacks:
+                    callback.after_step(self)
+            if self.stop is not None or self.stage_index + 1 == len(self.recipe.stages):
+                break
+            run.release(self.accelerator)
+            self._run = None
+            self.stage_index, self.step = self.stage_index + 1, 0
+        self.synchronise()
+        return self.model
+
+    def close(self) -> None:
+        """Free the processes' wrapper; call once at the end where several processes train."""
+        if self._run is not None:
+            self._run.release(self.accelerator)
+            self._run = None
+        self.accelerator.end_training()
+
+    @contextlib.contextmanager
+    def published(self) -> Iterator[Model]:
+        """The model as it is sampled from and saved: with the first weight average, if there is one."""
+        with self.averages[0].applied() if self.averages else contextlib.nullcontext():
+            yield self.model
+
+    @torch.no_grad()
+    def synchronise(self) -> None:
+        """Give every process the first one's buffers (batch statistics differ by the rank's data)."""
+        for buffer in self.model.buffers():
+            buffer.copy_(from_first_process(buffer))
+
+    def state(self) -> Checkpoint:
+        """Everything that a resume needs. Call it on every process."""
+        self.synchronise()
+        run = self._run or self._begin()
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"objective/{name}": tensor for name, tensor in run.objective.state_dict().items()}
+        for average in self.averages:
+            tensors |= {f"ema/{average.config.name}/{i}": tensor for i, tensor in enumerate(average.tensors)}
+        optimizers = {}
+        for name, optimizer in run.optimizers.items():
+            packed, optimizers[name] = pack_optimizer(optimizer)
+            tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in packed.items()}
+        for rank, streams in enumerate(gather_object([_random_streams()])):
+            tensors |= {f"random/{rank}/{name}": stream for name, stream in streams.items()}
+        values = {
+            "recipe": self.recipe.name,
+            "stage": self.stage_index,
+            "step": self.step,
+            "processes": self.accelerator.num_processes,
+            "optimizers": optimizers,
+        }
+        return Checkpoint(tensors=tensors, values=values)
+
+    def load_state(self, checkpoint: Checkpoint) -> None:
+        """Continue exactly where `state` was taken. Raises GencoreError if it belongs to another training."""
+        values, tensors = checkpoint.values, checkpoint.tensors
+        expected = {"recipe": self.recipe.name, "processes": self.accelerator.num_processes}
+        for name, value in expected.items():
+            if values[name] != value:
+                raise GencoreError(f"The checkpoint's {name} is {values[name]!r}, this run's is {value!r}.")
+        self.stage_index, self.step = values["stage"], values["step"]
+        for stage in self.recipe.stages[: self.stage_index + 1]:
+            if stage.begin:
+                stage.begin(self.model)
+        self.model.load_state_dict(under("model/", tensors))
+        run = self._begin(grown=True)
+        run.objective.load_state_dict(under("objective/", tensors))
+        for average in self.averages:
+            for i, tensor in enumerate(average.tensors):
+                tensor.copy_(tensors[f"ema/{average.config.name}/{i}"])
+        for name, optimizer in run.optimizers.items():
+            unpack_optimizer(optimizer, under(f"optimizer/{name}/", tensors), values["optimizers"][name])
+        _set_random_streams(under(f"random/{self.accelerator.process_index}/", tensors))
+
+    def _begin(self, *, grown: bool = False) -> _StageRun:
+        if self.stage.begin and not grown:
+            self.stage.begin(self.model)
+        for average in self.averages:
+            average.follow(self.model)
+        self._run = _StageRun(self, self.stage, self.source, self.stage_index)
+        if self.compile and not self._compiled:
+            eager = self._run.objective.double_backward
+            compile_regions(self.model, [region for region in self.model.regions if region not in eager])
+            self._compiled = True
+        return self._run
+
+    def _iterate(self, run: _StageRun) -> None:
+        first = self.step * run.per_iteration
+        batches = [self._batch(run, first + i) for i in range(run.per_iteration)]
+        for phase in run.stage.phases:
+            if self.step % phase.every or (phase.gate and not phase.gate(run.objective)):
+                continue
+            for repeat in range(phase.repeats):
+                start = repeat * self.accumulation
+                self._step_phase(run, phase, batches[start : start + self.accumulation])
+        for average in self.averages:
+            average.update()
+        self.step += 1
+
+    def _batch(self, run: _StageRun, number: int) -> Batch:
+        batch = run.batches[number]
+        check_batch(batch, run.batches.source.shape)
+        return {key: tensor.to(self.accelerator.device, non_blocking=True) for key, tensor in batch.items()}
+
+    def _step_phase(self, run: _StageRun, phase: Phase, batches: Sequence[Batch]) -> None:
+        run.select(phase)
+        own, optimizer = run.own[phase.name], run.optimizers[phase.name]
+        for parameter in run.all if phase.joint else own:
+            parameter.grad = None
+        total = torch.zeros((), device=self.accelerator.device)
+        for i, batch in enumerate(batches):
+            last = i + 1 == len(batches)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(run.step):
+                loss = run.step(phase.name, batch)
+                if loss.total.ndim:
+                    raise GencoreError(f"The loss of {phase.name!r} has shape {tuple(loss.total.shape)}, not a scalar.")
+                self.accelerator.backward(loss.total / len(batches))
+                total += loss.total.detach() / len(batches)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None])
+        self._check_finite(phase.name, total, norm)
+        if phase.max_gradient_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(own, phase.max_gradient_norm, norm)
+        if phase.schedule:
+            for group, rate in zip(optimizer.param_groups, run.rates[phase.name], strict=True):
+                group["lr"] = rate * phase.schedule(self.step)
+        optimizer.step()
+        with torch.no_grad():
+            run.objective.after_step(self.model, phase.name)
+        self.metrics[f"{phase.name}/loss"] = total
+        self.metrics[f"{phase.name}/gradient_norm"] = norm
+        for name, value in loss.metrics.items():
+            self.metrics[f"{phase.name}/{name}"] = value.detach()
+
+    def _check_finite(self, phase: str, loss: Tensor, norm: Tensor) -> None:
+        """Stop before the step, on all processes at once, so that the parameters stay as they were."""
+        bad = sum_over_processes((~torch.isfinite(loss + norm)).float())
+        if bad.item():
+            what = "gradient" if torch.isfinite(loss) else "loss"
+            raise NonFiniteError(
+                f"The {what} of phase {phase!r} is not finite at iteration {self.iteration} (loss {loss.item():.4g}, "
+                f"gradient norm {norm.item():.4g}). The parameters were left as they were; lower the learning rate, "
+                "set max_gradient_norm, or look at the data."
+            )
+
+
+def _random_streams() -> dict[str, Any]:
+    streams = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        streams["cuda"] = torch.cuda.get_rng_state()
+    return streams
+
+
+def _set_random_streams(streams: dict[str, Tensor]) -> None:
+    torch.set_rng_state(streams["cpu"])
+    if "cuda" in streams and torch.cuda.is_available():
+        torch.cuda.set_rng_state(streams["cuda"])

@@ -1,0 +1,38 @@
+"""DCGAN (Radford, Metz & Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional Generative
+Adversarial Networks", arXiv:1511.06434).
+
+The non-saturating game of `gencore_gan.gan` on the all-convolutional networks of `gencore_gan.networks` (section 3),
+Adam with rate 2e-4 and beta1 = 0.5, minibatches of 128 in the paper (64 here).
+
+Deviations: z ~ N(0, 1) where the paper draws uniformly; an average of the generator's weights is what is sampled
+(a decay of 0.99; 0 switches it off).
+"""
+
+from __future__ import annotations
+
+from gencore import Adam, Recipe
+from gencore_gan.adversarial import Adversarial, generator_average, two_players
+from gencore_gan.gan import non_saturating
+from gencore_gan.networks import ConvGAN, ConvGANConfig
+
+
+def dcgan(
+    *,
+    data_shape: tuple[int, int, int] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 64,
+    width: int = 32,
+    learning_rate: float = 2e-4,
+    ema_decay: float = 0.99,
+) -> Recipe:
+    """`width`: channels at half the image's size."""
+    optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
+    return Recipe(
+        name="dcgan",
+        model=ConvGAN,
+        config=ConvGANConfig(data_shape=data_shape, latent_dim=latent_dim, width=width),
+        stages=two_players(Adversarial(non_saturating), optimizer, steps=steps),
+        batch_size=batch_size,
+        ema=generator_average(ema_decay),
+    )

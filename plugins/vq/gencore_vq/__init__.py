@@ -1,0 +1,1 @@
+"""Vector-quantised autoencoders, one file a paper."""

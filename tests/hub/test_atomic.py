@@ -1,0 +1,126 @@
+"""Atomic writing: what a kill, a full disk or a second writer leaves."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gencore_hub import StorageError, atomic_directory, atomic_write
+from gencore_hub.atomic import SUFFIX, lock_directory
+
+from .helpers import die_at
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+
+
+def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    atomic_write(path, b"old")
+    atomic_write(str(path), b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["metrics.json"]
+
+
+def test_a_kill_at_any_instant_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path, seen, step = tmp_path / "state", set(), 1
+    path.write_bytes(b"old" * 1000)
+    while die_at(step, lambda: atomic_write(path, b"new" * 2000)):
+        seen.add(path.read_bytes())
+        path.write_bytes(b"old" * 1000)
+        step += 1
+    assert step > 8
+    assert seen == {b"old" * 1000, b"new" * 2000}
+    assert leftovers(tmp_path) == []  # the last, whole run removed what the killed ones had left
+
+
+def test_atomic_directory_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoints" / "step-200"
+    with atomic_directory(target) as new:
+        (new / "state").write_bytes(b"1")
+        (new / "sub").mkdir()
+        (new / "sub" / "more").write_bytes(b"2")
+        assert not target.exists()
+    assert (target / "sub" / "more").read_bytes() == b"2"
+    assert os.listdir(target.parent) == ["step-200"]
+
+
+def test_a_killed_directory_is_absent_or_whole_and_its_rest_goes_with_the_next(tmp_path: Path) -> None:
+    def write(name: str) -> None:
+        with atomic_directory(tmp_path / name) as new:
+            (new / "a").write_bytes(b"a")
+            (new / "b").write_bytes(b"b")
+
+    step, whole, absent = 1, 0, 0
+    while die_at(step, partial(write, f"step-{step}")):
+        target = tmp_path / f"step-{step}"
+        whole, absent = whole + target.exists(), absent + (not target.exists())
+        assert not target.exists() or sorted(os.listdir(target)) == ["a", "b"]
+        assert len(leftovers(tmp_path)) <= 1
+        step += 1
+    assert whole > 0
+    assert absent > 8
+    assert leftovers(tmp_path) == []
+
+
+def test_nothing_appears_when_the_block_raises(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with atomic_directory(tmp_path / "new") as new:
+            (new / "half").write_bytes(b"x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert os.listdir(tmp_path) == []
+
+
+def test_atomic_directory_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(StorageError, match="exists already"), atomic_directory(tmp_path / "old"):
+        raise AssertionError("the block must not run")
+
+
+def test_a_running_writer_is_not_cleaned_away(tmp_path: Path) -> None:
+    with atomic_directory(tmp_path / "slow") as new:
+        (new / "a").write_bytes(b"a")
+        atomic_write(tmp_path / "fast", b"f")
+        assert (new / "a").exists()
+    assert sorted(os.listdir(tmp_path)) == ["fast", "slow"]
+
+
+def test_the_lock_excludes_and_ends_with_its_descriptor(tmp_path: Path) -> None:
+    first = lock_directory(tmp_path)
+    with pytest.raises(BlockingIOError):
+        lock_directory(tmp_path)
+    os.close(first)
+    os.close(lock_directory(tmp_path))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))
+        with pytest.raises(StorageError, match=r"could not write .*file.*Free some space"):
+            atomic_write(path, b"n" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="could not write"):
+        atomic_write(tmp_path / "file" / "below", b"x")
+    with pytest.raises(StorageError, match="could not write"), atomic_directory(tmp_path / "file" / "below" / "x"):
+        pass

@@ -1,0 +1,74 @@
+"""One-dimensional games in which the best critic is known: real x ~ N(0, 1), generated x ~ N(shift, scale^2)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from gencore_gan.adversarial import Adversarial
+from gencore_gan.networks import DenseGAN, DenseGANConfig
+from torch import Tensor, nn
+
+import gencore
+from gencore.data import arrays
+from gencore.optimizers import OptimizerConfig
+
+
+class Affine(nn.Module):
+    """A generator that is given: z -> shift + scale z."""
+
+    def __init__(self, shift: float, scale: float) -> None:
+        super().__init__()
+        self.shift, self.scale = shift, scale
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.shift + self.scale * z
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GivenGeneratorConfig(DenseGANConfig):
+    shift: float = 0.0
+    scale: float = 1.0
+
+
+class GivenGenerator(DenseGAN):
+    config_class = GivenGeneratorConfig
+
+    def __init__(self, config: GivenGeneratorConfig) -> None:
+        super().__init__(config)
+        self.generator = Affine(config.shift, config.scale)
+
+
+def train_critic(
+    objective: Adversarial,
+    *,
+    shift: float,
+    scale: float = 1.0,
+    steps: int = 1500,
+    optimizer: OptimizerConfig | None = None,
+    hidden: int = 64,
+    callbacks: tuple = (),
+    seed: int = 0,
+) -> DenseGAN:
+    """A critic trained by `objective` between N(0, 1) and N(shift, scale^2)."""
+    config = GivenGeneratorConfig(
+        data_shape=(1,), latent_dim=1, hidden=(hidden, hidden), output="linear", shift=shift, scale=scale
+    )
+    optimizer = optimizer or gencore.Adam(learning_rate=1e-3, betas=(0.5, 0.9))
+    phase = gencore.Phase(name="critic", parts=("critic",), optimizer=optimizer)
+    recipe = gencore.Recipe(
+        name="toy",
+        model=GivenGenerator,
+        config=config,
+        stages=(gencore.Stage(objective=objective, phases=(phase,), steps=steps),),
+        batch_size=256,
+    )
+    real = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1))
+    return gencore.Trainer(recipe, arrays(real), seed=seed, cpu=True, callbacks=callbacks).fit()
+
+
+def distance(model: DenseGAN, *, shift: float, scale: float = 1.0) -> float:
+    """E D(x) - E D(G(z)) on the normal's quantiles: the Wasserstein estimate."""
+    quantiles = torch.special.ndtri(torch.linspace(0.0005, 0.9995, 1000))[:, None]
+    with torch.no_grad():
+        return float(model.judge(quantiles).mean() - model.judge(shift + scale * quantiles).mean())

@@ -1,0 +1,56 @@
+"""DCGAN's five guidelines (section 3 of the paper), by walking the modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gencore_gan.networks import ConvGAN, ConvGANConfig
+from torch import nn
+
+import gencore
+from gencore.errors import GencoreError
+
+
+def layers(part: nn.Module, *kinds: type) -> list[nn.Module]:
+    return [module for module in part.modules() if isinstance(module, kinds)]
+
+
+def test_the_five_guidelines() -> None:
+    model = ConvGAN(ConvGANConfig(data_shape=(3, 64, 64), width=8))
+    pools = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Upsample)
+    assert not layers(model, *pools), "1: strides instead of pooling"
+    assert all(c.stride == (2, 2) for c in list(layers(model.critic, nn.Conv2d))[:-1])
+    assert all(c.stride == (2, 2) for c in list(layers(model.generator, nn.ConvTranspose2d))[1:])
+    generator, critic = list(model.generator), list(model.critic)
+    assert len(layers(model.generator, nn.BatchNorm2d)) == len(layers(model.generator, nn.ConvTranspose2d)) - 1
+    assert len(layers(model.critic, nn.BatchNorm2d)) == len(layers(model.critic, nn.Conv2d)) - 2
+    assert not isinstance(generator[-2], nn.BatchNorm2d), "2: none at the generator's output"
+    assert isinstance(critic[1], nn.LeakyReLU), "2: none at the critic's input"
+    assert not layers(model, nn.Linear), "3: no fully connected layers"
+    assert isinstance(generator[-1], nn.Tanh), "4: tanh at the output"
+    assert len(layers(model.generator, nn.ReLU)) == len(layers(model.generator, nn.ConvTranspose2d)) - 1
+    assert not layers(model.generator, nn.LeakyReLU)
+    assert len(layers(model.critic, nn.LeakyReLU)) == len(layers(model.critic, nn.Conv2d)) - 1, "5: LeakyReLU"
+    assert all(layer.negative_slope == 0.2 for layer in layers(model.critic, nn.LeakyReLU))
+
+
+def test_initial_weights() -> None:
+    torch.manual_seed(0)
+    weights = torch.cat([c.weight.flatten() for c in layers(gencore.create("dcgan"), nn.Conv2d, nn.ConvTranspose2d)])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)
+    assert weights.mean().item() == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 128])
+def test_shapes(size: int) -> None:
+    model = ConvGAN(ConvGANConfig(data_shape=(3, size, size), width=2, latent_dim=5))
+    images = model.generate(torch.randn(2, 5))
+    assert images.shape == (2, 3, size, size)
+    assert images.abs().max() <= 1
+    assert model.judge(images).shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 16), (1, 4, 4), (0, 8, 8)])
+def test_bad_shapes(shape: tuple) -> None:
+    with pytest.raises(GencoreError, match="--image-size 32"):
+        ConvGANConfig(data_shape=shape)
