@@ -148,6 +148,7 @@ class Trainer:
         """Iterations of the whole recipe."""
         return sum(stage.steps for stage in self.recipe.stages)
 
+    @torch.enable_grad()
     def fit(self) -> Model:
         """Run the recipe to its end, or until a callback sets `stop`; returns the model, EMA not applied.
 

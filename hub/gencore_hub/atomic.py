@@ -82,7 +82,7 @@ def workspace(parent: Path, name: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(work, ignore_errors=True)
         if lock is not None:
-            os.close(lock)
+            unlock(lock)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def sync_tree(root: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Forces the file's bytes to the disk."""
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -132,7 +132,7 @@ def sync_directory(path: Path) -> None:
 
 
 def lock_directory(path: Path) -> int:
-    """The descriptor of an exclusive lock on a directory, held until it is closed or the process ends.
+    """The descriptor of an exclusive lock on a directory, held until `unlock` or the end of the process.
 
     Raises:
         BlockingIOError: another process or thread holds it.
@@ -149,6 +149,12 @@ def lock_directory(path: Path) -> int:
     return descriptor
 
 
+def unlock(descriptor: int) -> None:
+    """Ends a lock. Closing alone would not, while a process that was forked meanwhile has the descriptor too."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
 def _make_locked(parent: Path, name: str) -> tuple[Path, int | None]:
     while True:
         work = Path(tempfile.mkdtemp(prefix=f".{name[:100]}.", suffix=SUFFIX, dir=parent))
@@ -160,7 +166,7 @@ def _make_locked(parent: Path, name: str) -> tuple[Path, int | None]:
             return work, None
         if os.fstat(lock).st_nlink:
             return work, lock
-        os.close(lock)
+        unlock(lock)
 
 
 def _remove_leftovers(parent: Path) -> None:
@@ -169,7 +175,7 @@ def _remove_leftovers(parent: Path) -> None:
             with suppress(OSError):
                 lock = lock_directory(Path(entry.path))
                 shutil.rmtree(entry.path, ignore_errors=True)
-                os.close(lock)
+                unlock(lock)
 
 
 def _refuse_existing(target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def read_config(directory: Path) -> dict[str, Any]:
+def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads and checks `config.json`. Nothing else is opened, nothing is imported.
 
     Returns:
@@ -38,6 +39,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         HubError: no such directory or file; only pickled weights; or a `config.json` that gencore did not write.
     """
+    directory = Path(directory)
     if not directory.is_dir():
         raise HubError(f"there is no directory {directory}.")
     if not find(directory, CONFIG).is_file():

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .atomic import lock_directory, storage_errors, sync_directory, sync_tree, workspace
+from .atomic import lock_directory, storage_errors, sync_directory, sync_tree, unlock, workspace
 from .config_file import FORMAT, check_config, read_config
 from .errors import HubError, StorageError
 from .files import CARD, CONFIG, PENDING, SAMPLES, is_model_file
@@ -103,7 +103,7 @@ def _only_writer(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(lock)
+        unlock(lock)
 
 
 def _publish(target: Path) -> None:

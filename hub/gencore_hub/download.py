@@ -14,7 +14,7 @@ from .errors import HubError
 from .explain import explained, first_line, transport_errors
 from .files import CONFIG, MODEL_FILES, check_subfolder, inside
 
-RETRY_SECONDS = (1.0, 2.0)  # between tries, when the Hub answers that it is overloaded or out of order
+RETRY_SECONDS = (0.5, 1.0)  # between tries, when the Hub answers that it is overloaded or out of order
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -81,14 +81,9 @@ def read_header(file: FileIO, source: str) -> Header:
     """
     size = os.fstat(file.fileno()).st_size
     first = file.read(32)
-    for magic, meaning in _DISGUISES.items():
-        if first.startswith(magic):
-            raise HubError(f"{source} is not a safetensors file but {meaning}.")
     length = int.from_bytes(first[:8], "little")
     if size < 10 or length > size - 8:
-        raise HubError(
-            f"{source} is cut short or no safetensors file: {size} bytes, with a header said to be {length}."
-        )
+        raise HubError(_what_it_is(source, first, size, length))
     if length > MAX_HEADER_BYTES:
         raise HubError(f"{source} has a header of {length} bytes; at most {MAX_HEADER_BYTES} are read.")
     file.seek(8)
@@ -97,6 +92,14 @@ def read_header(file: FileIO, source: str) -> Header:
         raise HubError(f"{source} ended while its header was being read.")
     tensors = _parse(strict_json(text, f"the header of {source}"), source, start=8 + length, size=size)
     return Header(tensors, first[:8] + text)
+
+
+def _what_it_is(source: str, first: bytes, size: int, length: int) -> str:
+    """Asked only once the length is impossible: a header of 640 bytes begins with the two bytes of a pickle."""
+    for magic, meaning in _DISGUISES.items():
+        if first.startswith(magic):
+            return f"{source} is not a safetensors file but {meaning}."
+    return f"{source} is cut short or no safetensors file: {size} bytes, with a header said to be {length}."
 
 
 def _parse(header: Any, source: str, *, start: int, size: int) -> dict[str, TensorEntry]:

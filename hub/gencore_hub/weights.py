@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -40,7 +41,7 @@ MAX_LISTED = 10
 
 
 def load_into(
-    directory: Path, module: torch.nn.Module, config: Mapping[str, Any], *, verify: bool = True
+    directory: str | os.PathLike[str], module: torch.nn.Module, config: Mapping[str, Any], *, verify: bool = True
 ) -> torch.nn.Module:
     """Fills `module` with the weights of a model directory, all of them and nothing else.
 
@@ -61,7 +62,7 @@ def load_into(
     """
     if sys.byteorder != "little":
         raise HubError("safetensors files are little-endian; this machine is not, and gencore cannot read them here.")
-    targets = canonical_tensors(module)
+    directory, targets = Path(directory), canonical_tensors(module)
     with ExitStack() as stack:
         files = {name: stack.enter_context(open_inside(directory, name)) for name in config["weights"]}
         headers = {name: read_header(file, str(directory / name)) for name, file in files.items()}

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for methods, pattern, route in _ROUTES:
             if self.command in methods and (match := re.fullmatch(pattern, url.path)):
-                with self.hub.lock:
+                with nullcontext() if self.command in ("GET", "HEAD") else self.hub.lock:
                     route(self, *[unquote(group or "") for group in match.groups()])
                 return
         self._answer(404, {"error": f"no route {self.command} {url.path}"})

@@ -115,11 +115,13 @@ def test_the_unchanged_whole_is_accepted(directory: Path) -> None:
     assert read_config(write(directory, WHOLE)) == WHOLE
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_strict_json_agrees_with_json(value: Any) -> None:
     assert strict_json(json.dumps(value).encode(), "it") == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]",:0123456789eE.-+ntfaulsre\\ u', max_size=200).map(str.encode))
 def test_any_bytes_give_a_value_or_our_error(data: bytes) -> None:
     try:
@@ -129,7 +131,7 @@ def test_any_bytes_give_a_value_or_our_error(data: bytes) -> None:
     assert json.loads(data) == value
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(WHOLE)), JSON)
 def test_any_value_of_any_key_is_read_or_our_error(directory: Path, key: str, value: Any) -> None:
     with suppress(HubError):

@@ -296,7 +296,7 @@ def files(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(files() | HEADERS.map(lambda header: encode(header, b"\0" * 8)) | st.binary(max_size=80))
 @example(encode({"w": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}, "v": ENTRY}, b"\0" * 8))
 def test_we_accept_no_file_that_the_library_refuses(tmp_path: Path, data: bytes) -> None:
@@ -311,7 +311,7 @@ def test_we_accept_no_file_that_the_library_refuses(tmp_path: Path, data: bytes)
     }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.data())
 def test_we_accept_every_file_that_the_library_writes(tmp_path: Path, data: st.DataObject) -> None:
     shapes = data.draw(
@@ -329,6 +329,13 @@ def test_we_accept_every_file_that_the_library_writes(tmp_path: Path, data: st.D
     assert {name: entry.shape for name, entry in entries.items()} == {
         name: tuple(t.shape) for name, t in tensors.items()
     }
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, length: int) -> None:
+    data = encode(b"{}" + b" " * (length - 2))
+    assert data.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    assert parse(tmp_path / "x", data) == {}
 
 
 def test_peak_memory_is_the_module_alone(save) -> None:

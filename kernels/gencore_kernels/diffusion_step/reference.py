@@ -1,7 +1,8 @@
 """A diffusion step by its three lines, see `table`. In float64 it is the oracle of every test.
 
-Dynamic thresholding: Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding", 2022,
-arXiv:2205.11487, section 2.3: s is a quantile of |x0| of the sample, at least 1; x0 is clamped to [-s, s] and divided by s.
+Dynamic thresholding: Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding",
+2022, arXiv:2205.11487, section 2.3: s is a quantile of |x0| of the sample, at least 1; x0 is clamped to [-s, s] and
+divided by s.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ def working_dtype(*tensors: Tensor | None) -> torch.dtype:
 
 
 def rows_at(table: Tensor, step: Tensor, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The eight columns at step, each [batch or 1, 1, ...] to broadcast against x; NaN where step is out of range. No host sync."""
+    """The eight columns at step, each [batch or 1, 1, ...] to broadcast against x; NaN where step is out of range.
+
+    No host sync.
+    """
     step = step.reshape(-1).long()
     inside = (step >= 0) & (step < len(table))
     rows = table.to(dtype)[step.clamp(0, len(table) - 1)]

@@ -1,13 +1,14 @@
-"""Triton kernels of the diffusion step: guidance, estimate, clamp, update and noise in one pass over memory; its derivative; and
-the exact quantile of |x| by radix selection on the bits of a float.
+"""Triton kernels of the diffusion step: guidance, estimate, clamp, update and noise in one pass over memory; its
+derivative; and the exact quantile of |x| by radix selection on the bits of a float.
 
-Layout of the noise, see `gencore_kernels.philox`: a sample's n elements are four runs of q, and the counter of an element is its
-place in its run. A program takes the same places of all four runs, so that one counter serves four elements with all its words.
+Layout of the noise, see `gencore_kernels.philox`: a sample's n elements are four runs of q, and the counter of an
+element is its place in its run. A program takes the same places of all four runs, so that one counter serves four
+elements with all its words.
 """
 
-from __future__ import annotations
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
 
-import math
+from __future__ import annotations
 
 import torch
 import triton
@@ -15,16 +16,19 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.random import philox
 
+from gencore_kernels.diffusion_step.quantile_kernels import quantile_abs
 from gencore_kernels.philox import quarter
 
 NO_NOISE, GIVEN_NOISE, DRAWN_NOISE = 0, 1, 2
 NAN = tl.constexpr(float("nan"))
-INFINITY_BITS = tl.constexpr(0x7F800000)
 
 
 @triton.jit
 def _normals(first, second):
-    """Two words -> two N(0, 1) by Box and Muller. Sine and cosine by polynomials on an eighth of a turn: no table, no slow path."""
+    """Two words -> two N(0, 1) by Box and Muller.
+
+    Sine and cosine by polynomials on an eighth of a turn: no table, no slow path.
+    """
     uniform = ((first >> 8) + 1).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08
     radius = tl.sqrt(-1.3862943611198906 * tl.math.log2(uniform))
     turn = (second >> 8).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08
@@ -155,75 +159,20 @@ def backward_kernel(
     tl.store(grad_out_ptr + base + element, grad_o.to(grad_out_ptr.dtype.element_ty), mask=ok)
 
 
-@triton.jit
-def _bits(row_ptr, element, n):
-    """The bits of |x| as int32: in the order of the numbers themselves, NaN above infinity."""
-    value = tl.load(row_ptr + element, mask=element < n, other=0.0).to(tl.float32)
-    return value.to(tl.int32, bitcast=True) & 0x7FFFFFFF
-
-
-@triton.jit
-def _select_digit(row_ptr, n, prefix, rank, SHIFT: tl.constexpr, ABOVE: tl.constexpr, DIGITS: tl.constexpr, BLOCK: tl.constexpr):
-    """Among the numbers whose bits above ABOVE are prefix: the digit at SHIFT of the one of this rank, and its rank within that digit."""
-    histogram = tl.zeros((DIGITS,), tl.int32)
-    for start in tl.range(0, n, BLOCK):
-        element = start + tl.arange(0, BLOCK)
-        bits = _bits(row_ptr, element, n)
-        taken = (element < n) & ((bits >> ABOVE) == prefix)
-        histogram += tl.histogram((bits >> SHIFT) & (DIGITS - 1), DIGITS, mask=taken)
-    digit = tl.sum((tl.cumsum(histogram, 0) <= rank).to(tl.int32), axis=0)
-    return digit, rank - tl.sum(tl.where(tl.arange(0, DIGITS) < digit, histogram, 0), axis=0)
-
-
-@triton.jit
-def quantile_kernel(x_ptr, quantile_ptr, n, rank, share, BLOCK: tl.constexpr):
-    """quantile [batch] = |x|_(rank) + share (|x|_(rank + 1) - |x|_(rank)) of each row of x [batch, n]; three digits of 11, 10, 10 bits."""
-    row_ptr = x_ptr + tl.program_id(0).to(tl.int64) * n
-    first, left = _select_digit(row_ptr, n, 0, rank, 20, 31, 2048, BLOCK)
-    second, left = _select_digit(row_ptr, n, first, left, 10, 20, 1024, BLOCK)
-    prefix = (first << 10) | second
-    third, left = _select_digit(row_ptr, n, prefix, left, 0, 10, 1024, BLOCK)
-    low_bits = (prefix << 10) | third
-    not_above = tl.zeros((BLOCK,), tl.int32)
-    next_bits = tl.full((BLOCK,), 0x7FFFFFFF, tl.int32)
-    largest = tl.zeros((BLOCK,), tl.int32)
-    for start in tl.range(0, n, BLOCK):
-        element = start + tl.arange(0, BLOCK)
-        bits = _bits(row_ptr, element, n)
-        ok = element < n
-        not_above += (ok & (bits <= low_bits)).to(tl.int32)
-        next_bits = tl.minimum(next_bits, tl.where(ok & (bits > low_bits), bits, 0x7FFFFFFF))
-        largest = tl.maximum(largest, bits)
-    high_bits = tl.where(tl.sum(not_above, axis=0) > rank + 1, low_bits, tl.min(next_bits, axis=0))
-    low, high = low_bits.to(tl.float32, bitcast=True), high_bits.to(tl.float32, bitcast=True)
-    between = tl.where((share > 0) & (low != high), low + (high - low) * share, low)
-    tl.store(quantile_ptr + tl.program_id(0), tl.where(tl.max(largest, axis=0) > INFINITY_BITS, NAN, between))
-
-
 def step_configuration(dtype: torch.dtype) -> dict[str, int]:
-    """Pinned block size and warps: 16 bytes a thread and load, in any dtype. The ahead-of-time gate holds their cost."""
+    """Pinned block size and warps: 16 bytes a thread and load, in any dtype.
+
+    The ahead-of-time gate holds their cost.
+    """
     return {"BLOCK": 512 if dtype == torch.float32 else 1024, "num_warps": 4, "num_stages": 1}
 
 
 ELEMENTWISE_CONFIGURATION = {"BLOCK": 1024, "num_warps": 4, "num_stages": 1}
-QUANTILE_CONFIGURATION = {"BLOCK": 4096, "num_warps": 8, "num_stages": 1}
 
 
 def _pointer(tensor: Tensor | None, unused: Tensor) -> Tensor:
     """The tensor made contiguous; where it is None, a pointer that the kernel does not read."""
     return unused if tensor is None else tensor.contiguous()
-
-
-def quantile_abs(x: Tensor, p: float, configuration: dict[str, int] | None = None) -> Tensor:
-    """x [batch, ...] -> [batch] float32."""
-    n = x[0].numel() if len(x) else 0
-    result = torch.empty(len(x), dtype=torch.float32, device=x.device)
-    if len(x):
-        position = p * (n - 1)
-        rank = math.floor(position)
-        launch = configuration or QUANTILE_CONFIGURATION
-        quantile_kernel[(len(x),)](x.contiguous(), result, n, rank, position - rank, **launch)
-    return result
 
 
 def diffusion_step(
@@ -242,7 +191,13 @@ def diffusion_step(
     if not y.numel():
         return y
     batch, n = len(x), x[0].numel()
-    x, out, uncond_, table, step = x.contiguous(), out.contiguous(), _pointer(uncond, x), table.contiguous(), step.contiguous()
+    x, out, uncond_, table, step = (
+        x.contiguous(),
+        out.contiguous(),
+        _pointer(uncond, x),
+        table.contiguous(),
+        step.contiguous(),
+    )
     fixed = {"GUIDED": uncond is not None, "PER_SAMPLE": step.dim() == 1}
     quantile = table
     if threshold is not None:
@@ -254,9 +209,10 @@ def diffusion_step(
         quantile = quantile_abs(x0, threshold)
     mode = GIVEN_NOISE if noise is not None else DRAWN_NOISE if seeds is not None else NO_NOISE
     launch = configuration or step_configuration(x.dtype)
-    blocks = triton.cdiv(quarter(n), launch["BLOCK"])
+    q = quarter(n)
+    blocks = triton.cdiv(q, launch["BLOCK"])
     step_kernel[(batch * blocks,)](
-        x, out, uncond_, _pointer(noise, x), y, table, step, _pointer(seeds, step), quantile, len(table), n, quarter(n), blocks,
+        x, out, uncond_, _pointer(noise, x), y, table, step, _pointer(seeds, step), quantile, len(table), n, q, blocks,
         **fixed, NOISE=mode, THRESHOLD=threshold is not None, **launch,
     )  # fmt: skip
     return y
@@ -267,12 +223,15 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to x, out and uncond (empty when there is none), contiguous, each of its tensor's dtype."""
     grads = [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (x, out)]
-    grads.append(out.new_empty(0) if uncond is None else torch.empty(uncond.shape, dtype=uncond.dtype, device=uncond.device))
+    grads.append(
+        out.new_empty(0) if uncond is None else torch.empty(uncond.shape, dtype=uncond.dtype, device=uncond.device)
+    )
     if x.numel():
         batch, n = len(x), x[0].numel()
         blocks = triton.cdiv(n, ELEMENTWISE_CONFIGURATION["BLOCK"])
         backward_kernel[(batch * blocks,)](
-            grad.contiguous(), x.contiguous(), out.contiguous(), _pointer(uncond, x), *grads, table.contiguous(), step.contiguous(),
-            len(table), n, blocks, GUIDED=uncond is not None, PER_SAMPLE=step.dim() == 1, **ELEMENTWISE_CONFIGURATION,
+            grad.contiguous(), x.contiguous(), out.contiguous(), _pointer(uncond, x), *grads, table.contiguous(),
+            step.contiguous(), len(table), n, blocks,
+            GUIDED=uncond is not None, PER_SAMPLE=step.dim() == 1, **ELEMENTWISE_CONFIGURATION,
         )  # fmt: skip
     return grads[0], grads[1], grads[2]

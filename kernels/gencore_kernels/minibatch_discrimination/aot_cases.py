@@ -19,10 +19,14 @@ def aot_cases() -> Iterator[KernelCase]:
     for channels in CHANNELS:
         yield _case("forward", channels, kernels.forward_kernel, types | {"out_ptr": "*fp32"}, {"INCLUDE_SELF": True})
         yield _case("backward", channels, kernels.backward_kernel, types | {"g_ptr": "*fp32", "grad_ptr": "*fp32"}, {})
-    yield _case("forward_without_self", 5, kernels.forward_kernel, types | {"out_ptr": "*fp32"}, {"INCLUDE_SELF": False})
+    yield _case(
+        "forward_without_self", 5, kernels.forward_kernel, types | {"out_ptr": "*fp32"}, {"INCLUDE_SELF": False}
+    )
 
 
-def _case(name: str, channels: int, kernel: object, signature: dict[str, str], constants: dict[str, object]) -> KernelCase:
+def _case(
+    name: str, channels: int, kernel: object, signature: dict[str, str], constants: dict[str, object]
+) -> KernelCase:
     pick = kernels.backward_configuration if name == "backward" else kernels.forward_configuration
     blocks = pick(channels)
     return KernelCase(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from torch import Tensor
 
 from gencore_kernels.dispatch import Backend, Operation, choose, register, triton_obstacle
@@ -25,23 +27,32 @@ OPERATION = register(Operation(name="minibatch_discrimination", gradient_order=2
 def minibatch_discrimination(m: Tensor, *, include_self: bool = True, backend: Backend = "auto") -> Tensor:
     """How close each sample is to the others of its batch: o[i, b] = sum_j exp(-sum_c |m[i, b, c] - m[j, b, c]|).
 
-    The statistic that lets a critic see a collapsed generator: Salimans et al. 2016, "Improved Techniques for Training GANs",
-    arXiv:1606.03498, section 3.2, where m = x T is the projection of features x [N, A] by a learned T [A, B * C].
+    The statistic that lets a critic see a collapsed generator: Salimans et al. 2016, "Improved Techniques for Training
+    GANs", arXiv:1606.03498, section 3.2, where m = x T is the projection of features x [N, A] by a learned T [A, B *
+    C].
 
-    m: [N, B, C], floating, any strides. N is the batch, B the number of features, C the size of each; B = 100, C = 5 in the paper.
-    include_self: the paper sums over all j, so that j = i adds exactly 1; False leaves that term out (not by subtracting 1, which
-        would cancel the small terms).
-    backend: "auto", "reference", "torch" or "triton"; the triton kernels take float16, bfloat16, float32 and C up to 32.
+    m: [N, B, C], floating, any strides. N is the batch, B the number of features, C the size of each; B = 100, C = 5
+        in the paper.
+    include_self: the paper sums over all j, so that j = i adds exactly 1; False leaves that term out (not by
+        subtracting 1, which would cancel the small terms).
+    backend: "auto", "reference", "torch" or "triton"; the triton kernels take float16, bfloat16, float32 and C up to
+        32.
     Returns [N, B] of m's dtype, in [1, N] with itself and [0, N - 1] without; 16-bit inputs are summed in float32.
-    Memory: O(N * N) at a time on the CPU, O(N * B * C) in the triton kernels, never N * N * B * C (the reference does hold it).
-    Gradients: first and second order (for a gradient penalty through a critic); a third raises RuntimeError, except with "reference". A tie
-    |0| has derivative 0, as in torch.abs. The gradients of all samples add up to 0 for each (b, c).
-    Non-finite values: o[i, b] is NaN for all i if a NaN is among m[:, b]. An infinite sample has closeness 0 to all but its like
-    and, inf - inf being NaN, o = NaN to itself and to samples infinite in the same channel with the same sign.
-    Raises ValueError if m is not a three-dimensional floating tensor with C >= 1, or if the backend is unknown or cannot run.
+    Memory: O(N * N) at a time on the CPU, O(N * B * C) in the triton kernels, never N * N * B * C (the reference does
+    hold it).
+    Gradients: first and second order (for a gradient penalty through a critic); a third raises RuntimeError, except
+    with "reference". A tie |0| has derivative 0, as in torch.abs. The gradients of all samples add up to 0 for each
+    (b, c).
+    Non-finite values: o[i, b] is NaN for all i if a NaN is among m[:, b]. An infinite sample has closeness 0 to all
+    but its like and, inf - inf being NaN, o = NaN to itself and to samples infinite in the same channel with the same
+    sign.
+    Raises ValueError if m is not a three-dimensional floating tensor with C >= 1, or if the backend is unknown or
+    cannot run.
     """
     if m.dim() != 3 or not m.is_floating_point() or m.shape[2] == 0:
-        raise ValueError(f"m must be a floating tensor [N, B, C] with C >= 1, got {m.dtype} {tuple(m.shape)}: reshape x @ T to it")
+        raise ValueError(
+            f"m must be a floating tensor [N, B, C] with C >= 1, got {m.dtype} {tuple(m.shape)}: reshape x @ T to it"
+        )
     implementation = choose(OPERATION, backend, m, include_self=include_self).implementation
     if implementation == "reference":
         return reference.minibatch_discrimination(m, include_self).to(m.dtype)
@@ -80,28 +91,30 @@ def _laid_out_as_bcn(m: Tensor) -> Tensor:
     return m.new_empty(m.shape[1], m.shape[2], m.shape[0]).permute(2, 0, 1)
 
 
-def _save_forward(ctx, inputs, output) -> None:
+def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     m, _, ctx.implementation = inputs
     ctx.save_for_backward(m)
 
 
-def _differentiate_forward(ctx, grad):
+def _differentiate_forward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (m,) = ctx.saved_tensors
     return _backward_op(grad, m, ctx.implementation), None, None
 
 
-def _save_backward(ctx, inputs, output) -> None:
+def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     grad, m, _ = inputs
     ctx.save_for_backward(grad, m)
 
 
-def _differentiate_backward(ctx, v):
+def _differentiate_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     grad, m = ctx.saved_tensors
     return *_double_backward_op(v, grad, m), None
 
 
-def _refuse_third_derivative(ctx, *grads):
-    raise RuntimeError("minibatch_discrimination has derivatives of order one and two; use backend='reference' for a third")
+def _refuse_third_derivative(ctx: Any, *grads: Tensor) -> NoReturn:
+    raise RuntimeError(
+        "minibatch_discrimination has derivatives of order one and two; use backend='reference' for a third"
+    )
 
 
 _forward_op = define_operation(

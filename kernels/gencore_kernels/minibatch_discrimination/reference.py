@@ -1,7 +1,7 @@
 """The formula of minibatch discrimination, as the paper prints it. In float64 it is the oracle of every test.
 
-Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen, "Improved Techniques for Training GANs", 2016, arXiv:1606.03498, section 3.2:
-c_b(x_i, x_j) = exp(-||M_ib - M_jb||_1) and o(x_i)_b = sum_j c_b(x_i, x_j).
+Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen, "Improved Techniques for Training GANs", 2016, arXiv:1606.03498,
+section 3.2: c_b(x_i, x_j) = exp(-||M_ib - M_jb||_1) and o(x_i)_b = sum_j c_b(x_i, x_j).
 """
 
 from __future__ import annotations

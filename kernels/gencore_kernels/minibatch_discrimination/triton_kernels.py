@@ -1,8 +1,12 @@
 """Triton kernels of minibatch discrimination: forward and first derivative, fused, nothing of N * N in memory.
 
-M is laid out [B, C, N], n contiguous. A program owns block_i rows i of one feature b and streams all j: the sums over j stay in
-registers, so there are no atomics, no shuffles across rows, and the same bits every run. k is recomputed in the derivative.
+M is laid out [B, C, N], n contiguous. A program owns block_i rows i of one feature b and streams all j: the sums over
+j stay in registers, so there are no atomics, no shuffles across rows, and the same bits every run. k is recomputed in
+the derivative.
 """
+
+# ruff: noqa: RUF005 - Triton does not unpack tuples with a star
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
 
 from __future__ import annotations
 
@@ -52,8 +56,8 @@ def forward_kernel(
 def backward_kernel(m_ptr, g_ptr, grad_ptr, N, B, C: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr):
     """m [B, C, N] float32, g [B, N] float32, both contiguous -> grad [B, C, N]: sum_j (g_i + g_j) k_ij sign(m_j - m_i).
 
-    sign(e) w is clamp(e 2^126 sign(g), -|w|, |w|): 0 where e is 0, two instructions cheaper than compare and select, and without
-    its spills at C = 16.
+    sign(e) w is clamp(e 2^126 sign(g), -|w|, |w|): 0 where e is 0, two instructions cheaper than compare and select,
+    and without its spills at C = 16.
     """
     b, i = _rows(tl.program_id(0), N, BLOCK_I)
     base = m_ptr + b.to(tl.int64) * C * N

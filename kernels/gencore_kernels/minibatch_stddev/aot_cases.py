@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -20,21 +20,29 @@ def aot_cases() -> Iterator[KernelCase]:
     for group in GROUPS:
         for dtype in ("fp32", "bf16") if group == 4 else ("fp32",):
             unrolled = {"GROUP": group, "UNROLLED": group <= kernels.MAX_UNROLLED_GROUP}
-            yield _case(f"forward G={group} {dtype}", kernels.forward_kernel, group, dtype, unrolled | {"CONCAT": True, "SPLIT": False})
-            yield _case(f"backward G={group} {dtype}", kernels.backward_kernel, group, dtype, unrolled | {"CONCAT": True})
+            yield _case(
+                f"forward G={group} {dtype}",
+                kernels.forward_kernel,
+                group,
+                dtype,
+                unrolled | {"CONCAT": True, "SPLIT": False},
+            )
+            yield _case(
+                f"backward G={group} {dtype}", kernels.backward_kernel, group, dtype, unrolled | {"CONCAT": True}
+            )
     split = {"GROUP": 4, "UNROLLED": True, "CONCAT": True, "SPLIT": True}
     yield _case("forward split G=4 fp32", kernels.forward_kernel, 4, "fp32", split)
     yield _case("fill fp32", kernels.fill_kernel, 4, "fp32", {"CONCAT": True, "SPLITS": 16})
 
 
-def _case(name: str, kernel: object, group: int, dtype: str, constants: dict[str, object]) -> KernelCase:
+def _case(name: str, kernel: object, group: int, dtype: str, constants: Mapping[str, object]) -> KernelCase:
     launch = kernels.configuration(group)
     pointers = dict.fromkeys(("x_ptr", "out_ptr", "grad_ptr"), f"*{dtype}")
     return KernelCase(
         name=f"minibatch_stddev {name}",
         kernel=kernel,
         signature=pointers | dict.fromkeys(INTEGERS, "i32") | {"part_ptr": "*fp32", "eps": "fp32"},
-        constants=constants | {"BLOCK": launch["BLOCK"]},
+        constants=dict(constants) | {"BLOCK": launch["BLOCK"]},
         num_warps=launch["num_warps"],
         num_stages=launch["num_stages"],
         divisible_by_16=ALIGNED,

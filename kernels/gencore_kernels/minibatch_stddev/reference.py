@@ -1,7 +1,8 @@
 """The minibatch standard deviation layer, as the papers describe it. In float64 it is the oracle of every test.
 
-Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs", 2018, arXiv:1710.10196, section 3 (whole batch, one feature);
-Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958 (groups of four).
+Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs", 2018, arXiv:1710.10196, section 3 (whole batch, one
+feature); Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, arXiv:1912.04958 (groups of
+four).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from torch import Tensor
 
 
 def minibatch_stddev(x: Tensor, group_size: int, num_features: int, eps: float, concat: bool) -> Tensor:
-    """x [N, C, *spatial] -> [N, C + F, *spatial], or [N, F, *spatial] without concat; any order of derivative by autograd.
+    """x [N, C, *spatial] -> [N, C + F, *spatial], or [N, F, *spatial] without concat; any order of derivative by
+    autograd.
 
     Sample n = g * (N / G) + m is member g of group m, G = group_size, which divides N.
     """

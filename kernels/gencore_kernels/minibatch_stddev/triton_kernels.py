@@ -1,9 +1,13 @@
 """Triton kernels of the minibatch standard deviation layer: statistic, copy and concatenation in one pass over memory.
 
-A program owns one slice of the n elements of one (group, feature): it reads the G members of each element into registers, takes
-mean and variance there, and writes the pass-through copy on the way. Groups of more than 16 are read again instead (their registers
-would spill). Samples of more than 65,536 numbers are split over programs, and a second small kernel adds the parts up, in order.
+A program owns one slice of the n elements of one (group, feature): it reads the G members of each element into
+registers, takes mean and variance there, and writes the pass-through copy on the way. Groups of more than 16 are read
+again instead (their registers would spill). Samples of more than 65,536 numbers are split over programs, and a second
+small kernel adds the parts up, in order.
 """
+
+# ruff: noqa: RUF005 - Triton does not unpack tuples with a star
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, assignment"
 
 from __future__ import annotations
 
@@ -62,7 +66,8 @@ def forward_kernel(
 ):  # fmt: skip
     """x [GROUP * M, CHW] contiguous -> out [GROUP * M, out_row]: x's numbers (CONCAT), then the planes unless SPLIT.
 
-    part [M, F, splits] receives the sums of sigma over each slice (of `length` of the feature's N elements), divided by N.
+    part [M, F, splits] receives the sums of sigma over each slice (of `length` of the feature's N elements), divided
+    by N.
     """
     pid = tl.program_id(0)
     m, f, split = pid // (F * splits), (pid // splits) % F, pid % splits
@@ -100,7 +105,10 @@ def forward_kernel(
 def fill_kernel(
     part_ptr, out_ptr, M, F, CHW, HW, out_row, splits, CONCAT: tl.constexpr, SPLITS: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """part [M, F, splits] -> the planes of out, one program for each sample and feature. SPLITS: splits, up to a power of two."""
+    """part [M, F, splits] -> the planes of out, one program for each sample and feature.
+
+    SPLITS: splits, up to a power of two.
+    """
     row, f = tl.program_id(0) // F, tl.program_id(0) % F
     index = tl.arange(0, SPLITS)
     part = tl.load(part_ptr + ((row % M) * F + f) * splits + index, mask=index < splits, other=0.0)

@@ -116,11 +116,15 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
     Rounding of a sum of D products in any order: (D + 2) u (|offset| + 2 ||X|| ||C||); of the centring, relative, on
     both factors: 4 u ||X|| ||C||; of the offset, a square root and a sum of squares: (D + 4) u |offset|. What stands below
     is 1.4 times the sum of these or more, which covers second-order terms and the rounding of the norms and the bound.
+    The last term is the rounding of float64 distances themselves, (D + 3) u64 (||X|| + ||C||)^2: codes that only differ
+    below it are compared as the reference does.
     """
     _, largest_norm, largest_offset = limits
     unit = 0.5 * torch.finfo(norm_N.dtype).eps
     factor = 4.0 * (dim + 4) * unit
-    return norm_N * (largest_norm * factor) + largest_offset * factor
+    rounding = (dim + 4) * torch.finfo(torch.float64).eps
+    rounded_N = (norm_N + largest_norm).square_().add_(largest_offset).mul_(rounding)
+    return rounded_N.add_(norm_N, alpha=largest_norm * factor).add_(largest_offset * factor)
 
 
 class _Workspace(NamedTuple):

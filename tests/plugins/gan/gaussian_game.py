@@ -1,4 +1,9 @@
-"""One-dimensional games in which the best critic is known: real x ~ N(0, 1), generated x ~ N(shift, scale^2)."""
+"""Games in which the best critic is known: real x ~ N(0, 1), generated x ~ N(shift, scale^2).
+
+In two dimensions the second coordinate is N(0, 1) on both sides, which leaves W1 as it is. WGAN-GP needs it: on a line
+a critic that begins with the wrong sign is held there, since its slope would have to pass through 0, where the
+penalty is highest.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +20,14 @@ from gencore.optimizers import OptimizerConfig
 
 
 class Affine(nn.Module):
-    """A generator that is given: z -> shift + scale z."""
+    """A generator that is given: z -> shift + scale z in the first coordinate."""
 
     def __init__(self, shift: float, scale: float) -> None:
         super().__init__()
         self.shift, self.scale = shift, scale
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.shift + self.scale * z
+        return torch.cat([self.shift + self.scale * z[:, :1], z[:, 1:]], 1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +51,13 @@ def train_critic(
     scale: float = 1.0,
     steps: int = 1500,
     optimizer: OptimizerConfig | None = None,
-    hidden: int = 64,
+    dim: int = 1,
     callbacks: tuple = (),
     seed: int = 0,
 ) -> DenseGAN:
     """A critic trained by `objective` between N(0, 1) and N(shift, scale^2)."""
     config = GivenGeneratorConfig(
-        data_shape=(1,), latent_dim=1, hidden=(hidden, hidden), output="linear", shift=shift, scale=scale
+        data_shape=(dim,), latent_dim=dim, hidden=(64, 64), output="linear", shift=shift, scale=scale
     )
     optimizer = optimizer or gencore.Adam(learning_rate=1e-3, betas=(0.5, 0.9))
     phase = gencore.Phase(name="critic", parts=("critic",), optimizer=optimizer)
@@ -63,12 +68,14 @@ def train_critic(
         stages=(gencore.Stage(objective=objective, phases=(phase,), steps=steps),),
         batch_size=256,
     )
-    real = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1))
+    real = torch.randn(20_000, dim, generator=torch.Generator().manual_seed(1))
     return gencore.Trainer(recipe, arrays(real), seed=seed, cpu=True, callbacks=callbacks).fit()
 
 
 def distance(model: DenseGAN, *, shift: float, scale: float = 1.0) -> float:
     """E D(x) - E D(G(z)) on the normal's quantiles: the Wasserstein estimate."""
     quantiles = torch.special.ndtri(torch.linspace(0.0005, 0.9995, 1000))[:, None]
+    others = torch.randn(1000, model.config.latent_dim - 1, generator=torch.Generator().manual_seed(2))
+    real = torch.cat([quantiles, others], 1)
     with torch.no_grad():
-        return float(model.judge(quantiles).mean() - model.judge(shift + scale * quantiles).mean())
+        return float(model.judge(real).mean() - model.judge(Affine(shift, scale)(real)).mean())

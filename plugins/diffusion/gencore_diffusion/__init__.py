@@ -1,0 +1,1 @@
+"""Score and diffusion models, one file a paper."""

@@ -1,0 +1,37 @@
+"""Kernel tests run without a GPU: Triton's interpreter is switched on before triton is imported.
+
+With GENCORE_TEST_GPU=1 the same tests run the compiled kernels on CUDA tensors.
+"""
+
+from __future__ import annotations
+
+import os
+
+ON_GPU = os.environ.get("GENCORE_TEST_GPU") == "1"
+if not ON_GPU:
+    os.environ["TRITON_INTERPRET"] = "1"
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device; none here (nothing of this package was timed on a GPU)")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """Where kernel tests put their tensors."""
+    return torch.device("cuda" if ON_GPU else "cpu")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)

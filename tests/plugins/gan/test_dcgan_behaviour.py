@@ -1,0 +1,44 @@
+"""DCGAN on real digits, beside twins that must miss the bar."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import gencore
+from gencore.data import digits
+from gencore.evaluation import frechet_distance, train_classifier
+
+pytestmark = pytest.mark.behaviour
+
+
+def quality(recipe: gencore.Recipe) -> tuple[float, float]:
+    """Frechet distance to the training digits in a classifier's features, and the share of the rarest class."""
+    train = digits("train")
+    real = train.fetch(torch.arange(len(train)))["x"]
+    classifier = train_classifier(train)
+    trainer = gencore.Trainer(recipe, train, cpu=True)
+    trainer.fit()
+    with trainer.published() as model:
+        samples = model.sample(1000, seed=0)
+    share = classifier(samples).argmax(1).bincount(minlength=10) / len(samples)
+    return frechet_distance(classifier.features(real), classifier.features(samples)), share.min().item()
+
+
+def test_dcgan_makes_every_digit() -> None:
+    """Measured here: 5.7 and a share of 0.07; two halves of the real digits are 2.5 apart, noise is at 220."""
+    distance, rarest = quality(gencore.recipe("dcgan", steps=2000))
+    assert distance < 15, distance
+    assert rarest > 0.01, rarest
+
+
+def test_twin_whose_critic_does_not_learn() -> None:
+    """Without the game there is nothing. (Without batch normalisation 8 x 8 digits still come out: 9.1.)"""
+    recipe = gencore.recipe("dcgan", steps=500)
+    stage = recipe.stages[0]
+    generator_only = dataclasses.replace(stage, phases=stage.phases[1:])
+    distance, rarest = quality(dataclasses.replace(recipe, stages=(generator_only,)))
+    assert distance > 15, distance
+    assert rarest < 0.01, rarest
