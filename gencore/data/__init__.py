@@ -1,40 +1,69 @@
-"""INTERIM"""
+"""Data: sources, fetched in whole batches; views of them; batches by number; images at the border.
+
+A batch is a dict with the keys x, label and index: gencore.data.source. The names below resolve on first use, so that
+importing this package imports neither torch nor Pillow.
+"""
+
 from __future__ import annotations
-from pathlib import Path
-import numpy as np, torch
-class Source: pass
-class _Arr:
-    def __init__(self,x,label=None,name="a"):
-        self.x=x;self.label=label;self.name=name;self.shape=tuple(x.shape[1:]);self.num_classes=int(label.max())+1 if label is not None else None
-    def __len__(self): return len(self.x)
-    def fetch(self,i):
-        o={"x":self.x[i],"index":i}
-        if self.label is not None:o["label"]=self.label[i]
-        return o
-def arrays(x): return _Arr(x)
-def digits(split="train",image_size=None):
-    d=np.load(Path(__file__).parent/"digits.npz")
-    k=list(d.keys()); 
-    im=[d[q] for q in k if d[q].ndim==3][0]; la=[d[q] for q in k if d[q].ndim==1][0]
-    s=slice(0,1400) if split=="train" else slice(1400,None) if split=="test" else slice(None)
-    x=torch.from_numpy(im.astype("float32"))[:,None][s]/8-1
-    if image_size and image_size!=8: x=torch.nn.functional.interpolate(x,size=image_size,mode="bicubic",antialias=True).clamp(-1,1)
-    return _Arr(x,torch.from_numpy(la.astype("int64"))[s],"digits")
-def open_source(spec,image_size=None,split="train",skip_corrupt=False,channels=None):
-    if spec.startswith("mnist:"):
-        import gzip
-        d=Path(spec[6:]); 
-        x=np.frombuffer(gzip.open(d/"train-images-idx3-ubyte.gz").read(),np.uint8,offset=16).reshape(-1,28,28)
-        y=np.frombuffer(gzip.open(d/"train-labels-idx1-ubyte.gz").read(),np.uint8,offset=8)
-        x=torch.from_numpy(x.astype("float32"))[:,None]/127.5-1
-        if image_size: x=torch.nn.functional.interpolate(x,size=image_size,mode="bilinear",antialias=True).clamp(-1,1)
-        return _Arr(x,torch.from_numpy(y.astype("int64")),"mnist")
-    return digits(split,image_size)
-def check_batch(b,shape): pass
-class Batches:
-    def __init__(self,source,batch_size,*,seed,rank=0,world_size=1):
-        self.source=source;self.b=batch_size;self.seed=seed;self.rank=rank;self.w=world_size
-    def __getitem__(self,k):
-        g=self.b*self.w;n=len(self.source)//g;e,j=divmod(k,n)
-        p=np.random.Generator(np.random.Philox(key=np.array([self.seed,e],dtype=np.uint64))).permutation(len(self.source))
-        return self.source.fetch(torch.from_numpy(p[j*g+self.rank*self.b:j*g+(self.rank+1)*self.b].copy()))
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gencore.data.array_source import arrays as arrays
+    from gencore.data.batches import Batches as Batches
+    from gencore.data.bundled import digits as digits
+    from gencore.data.dataset import from_dataset as from_dataset
+    from gencore.data.folder import image_folder as image_folder
+    from gencore.data.mnist_files import mnist as mnist
+    from gencore.data.mnist_files import mnist_from_hub as mnist_from_hub
+    from gencore.data.opening import open_source as open_source
+    from gencore.data.source import Batch as Batch
+    from gencore.data.source import InMemory as InMemory
+    from gencore.data.source import Source as Source
+    from gencore.data.source import check_batch as check_batch
+    from gencore.data.synthetic import gaussian as gaussian
+    from gencore.data.synthetic import ring as ring
+    from gencore.data.views import labelled_and_unlabelled as labelled_and_unlabelled
+    from gencore.data.views import resized as resized
+    from gencore.data.views import subset as subset
+    from gencore.data.views import unpaired as unpaired
+    from gencore.data.views import weighted as weighted
+
+_HOME = {
+    "arrays": "array_source",
+    "Batches": "batches",
+    "from_dataset": "dataset",
+    "digits": "bundled",
+    "image_folder": "folder",
+    "mnist": "mnist_files",
+    "mnist_from_hub": "mnist_files",
+    "open_source": "opening",
+    "Batch": "source",
+    "InMemory": "source",
+    "Source": "source",
+    "check_batch": "source",
+    "gaussian": "synthetic",
+    "ring": "synthetic",
+    "labelled_and_unlabelled": "views",
+    "resized": "views",
+    "subset": "views",
+    "unpaired": "views",
+    "weighted": "views",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; its public names are {', '.join(__all__)}"
+        )
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -67,12 +67,16 @@ class DatasetSource:
             from PIL import Image
 
             if not isinstance(x, Image.Image):
-                raise GencoreError(f"{self.name} returns x of type {type(x).__name__}; expected a tensor or a PIL image.")
+                raise GencoreError(
+                    f"{self.name} returns x of type {type(x).__name__}; expected a tensor or a PIL image."
+                )
             return from_pil(x)
         if x.dtype == torch.uint8 and x.ndim == 3:
             return from_uint8(x)
         if not x.is_floating_point():
-            raise GencoreError(f"{self.name} returns x of {x.dtype}; expected floating point, or uint8 images (C, H, W).")
+            raise GencoreError(
+                f"{self.name} returns x of {x.dtype}; expected floating point, or uint8 images (C, H, W)."
+            )
         if self.value_range == (-1.0, 1.0):
             return x.float()
         low, high = self.value_range

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from gencore.data.images import from_uint8
 from gencore.data.source import Batch, check_indices
 from gencore.errors import GencoreError
 
-SUFFIXES = frozenset(".avif .bmp .gif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split())
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 WORKERS = 4
 NAMED = 20
 T = TypeVar("T")
@@ -49,7 +51,10 @@ class ImageFolder:
         check_indices(indices, len(self))
         channels, size, _ = self.shape
         pixels = np.stack([read_image(self.paths[i], channels, size) for i in indices.tolist()])
-        batch = {"x": from_uint8(rearrange(torch.from_numpy(pixels), "n h w c -> n c h w").contiguous()), "index": indices}
+        batch = {
+            "x": from_uint8(rearrange(torch.from_numpy(pixels), "n h w c -> n c h w").contiguous()),
+            "index": indices,
+        }
         if self.label is not None:
             batch["label"] = self.label[indices]
         return batch
@@ -58,7 +63,7 @@ class ImageFolder:
 def image_folder(
     path: str | os.PathLike[str],
     image_size: int | None = None,
-    channels: Literal[1, 3] | None = None,
+    channels: int | None = None,
     skip_corrupt: bool = False,
 ) -> ImageFolder:
     """Every image under `path`, at any depth, sorted by path, as a source of shape (channels, image_size, image_size).
@@ -125,9 +130,7 @@ def _list(folder: Path, ancestors: tuple[str, ...]) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _sift(
-    files: Sequence[Path], read: Callable[[Path], T]
-) -> tuple[dict[Path, T], list[UnreadableImageError]]:
+def _sift(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[dict[Path, T], list[UnreadableImageError]]:
     """What `read` returns for each file, in order, and the errors of those that are unreadable. In threads."""
 
     def attempt(file: Path) -> T | UnreadableImageError:

@@ -11,7 +11,7 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +42,13 @@ def read_idx(path: str | os.PathLike[str], num_axes: int) -> npt.NDArray[np.uint
         raise GencoreError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _parse(stream: IO[bytes], num_axes: int, path: Path) -> npt.NDArray[np.uint8]:
+def _parse(stream: BinaryIO | gzip.GzipFile, num_axes: int, path: Path) -> npt.NDArray[np.uint8]:
     magic = _read(stream, 4)
     expected = bytes([0, 0, _UNSIGNED_BYTE, num_axes])
     if magic != expected:
         raise GencoreError(
-            f"{path} begins with {magic.hex(' ') or 'nothing'}; an IDX file of unsigned bytes with {num_axes} axes begins "
-            f"with {expected.hex(' ')}. Check that it is the file that its name says."
+            f"{path} begins with {magic.hex(' ') or 'nothing'}; an IDX file of unsigned bytes with {num_axes} axes "
+            f"begins with {expected.hex(' ')}. Check that it is the file that its name says."
         )
     sizes = _read(stream, 4 * num_axes)
     if len(sizes) < 4 * num_axes:
@@ -64,7 +64,7 @@ def _parse(stream: IO[bytes], num_axes: int, path: Path) -> npt.NDArray[np.uint8
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
-def _read(stream: IO[bytes], count: int) -> bytearray:
+def _read(stream: BinaryIO | gzip.GzipFile, count: int) -> bytearray:
     """Up to `count` bytes, in pieces: a header's wild sizes must not become one allocation."""
     data = bytearray()
     while len(data) < count and (piece := stream.read(min(_CHUNK, count - len(data)))):

@@ -73,7 +73,7 @@ def epoch_order(source: Source, seed: int, epoch: int) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InMemory:
-    """A source held in memory. `x`: (N, *shape), float32, or uint8 images 0 ... 255 which become [-1, 1] when fetched."""
+    """A source held in memory. `x`: (N, *shape), float32, or uint8 images, which become [-1, 1] when fetched."""
 
     x: Tensor
     label: Tensor | None = None
@@ -111,7 +111,9 @@ def check_indices(indices: Tensor, length: int) -> None:
         )
     low, high = (int(bound) for bound in torch.aminmax(indices))
     if low < 0 or high >= length:
-        raise GencoreError(f"fetch got indices from {low} to {high}; the source has {length} examples, 0 to {length - 1}.")
+        raise GencoreError(
+            f"fetch got indices from {low} to {high}; the source has {length} examples, 0 to {length - 1}."
+        )
 
 
 def check_labels(label: Tensor, num_classes: int, name: str) -> None:
@@ -160,8 +162,8 @@ def finite_bounds(x: Tensor, what: str, index: Tensor | None = None) -> tuple[fl
     row = int(bad.any(1).nonzero()[0])
     first = row if index is None else int(index[row])
     raise NonFiniteError(
-        f"{what} has {int(bad.sum())} values that are NaN or infinite, in {int(bad.any(1).sum())} of {len(x)} examples; "
-        f"the first is example {first}. Remove or repair these examples."
+        f"{what} has {int(bad.sum())} values that are NaN or infinite, in {int(bad.any(1).sum())} of {len(x)} "
+        f"examples; the first is example {first}. Remove or repair these examples."
     )
 
 
@@ -170,8 +172,8 @@ def check_image_range(bounds: tuple[float, float], what: str) -> None:
     low, high = bounds
     if low < -1 - RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise GencoreError(
-            f"{what} holds images with values from {low:.4g} to {high:.4g}; expected [-1, 1]. Scale them, x / 127.5 - 1 "
-            "from 0 ... 255 or x * 2 - 1 from [0, 1], or clip what is little beyond, x.clamp(-1, 1)."
+            f"{what} holds images with values from {low:.4g} to {high:.4g}; expected [-1, 1]. Scale them, x / 127.5 - "
+            "1 from 0 ... 255 or x * 2 - 1 from [0, 1], or clip what is little beyond, x.clamp(-1, 1)."
         )
 
 

@@ -119,7 +119,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
     from gencore.training import callbacks as parts
     from gencore.training.trainer import Trainer
 
-    _claim(settings, out, resume)
+    _check_directory(settings, out, resume)
     source = open_source(
         settings.data or _default_data(settings.system),
         image_size=settings.image_size,
@@ -157,6 +157,10 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
         try:
             if resume:
                 _restore(trainer, out)
+            elif trainer.accelerator.is_main_process:
+                out.mkdir(parents=True, exist_ok=True)
+                atomic_write(out / "run.json", (json.dumps(to_json(settings), indent=1) + "\n").encode())
+            trainer.accelerator.wait_for_everyone()
             if trainer.accelerator.is_main_process:
                 log.rewind(trainer.iteration)
             trainer.fit()
@@ -202,9 +206,8 @@ def _default_data(system: str) -> str:
     return recipe(system).data
 
 
-def _claim(settings: RunSettings, out: Path, resume: bool) -> None:
-    """Make the run directory this run's own; only the first process writes."""
-    path = out / "run.json"
+def _check_directory(settings: RunSettings, out: Path, resume: bool) -> None:
+    """A resume needs a run with the same settings there, a new run needs that there is none."""
     if resume:
         stored = load_settings(out)
         different = [
@@ -215,12 +218,8 @@ def _claim(settings: RunSettings, out: Path, resume: bool) -> None:
         if different:
             raise GencoreError(f"{out} cannot be resumed with other settings: {'; '.join(different)}.")
         return
-    if not is_first_process():
-        return
-    if path.exists():
+    if is_first_process() and (out / "run.json").exists():
         raise GencoreError(f"{out} holds a run already. Add --resume to continue it, or choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, (json.dumps(to_json(settings), indent=1) + "\n").encode())
 
 
 def _restore(trainer: Any, out: Path) -> None:

@@ -69,6 +69,7 @@ class _StageRun:
             world_size=trainer.accelerator.num_processes,
         )
         self.per_iteration = max(phase.repeats for phase in stage.phases) * trainer.accumulation
+        self.stream = self.batches.prefetch(trainer.step * self.per_iteration)
         self.trainable = ""
 
     def select(self, phase: Phase) -> None:
@@ -85,6 +86,7 @@ class _StageRun:
             parameter.requires_grad_(True)
             parameter.grad = None
         self.step = None
+        self.stream.close()
         self.optimizers.clear()
         accelerator.free_memory()
         gc.collect()
@@ -234,6 +236,7 @@ class Trainer:
     def _begin(self, *, grown: bool = False) -> _StageRun:
         if self.stage.begin and not grown:
             self.stage.begin(self.model)
+        self.metrics.clear()
         for average in self.averages:
             average.follow(self.model)
         self._run = _StageRun(self, self.stage, self.source, self.stage_index)
@@ -244,8 +247,7 @@ class Trainer:
         return self._run
 
     def _iterate(self, run: _StageRun) -> None:
-        first = self.step * run.per_iteration
-        batches = [self._batch(run, first + i) for i in range(run.per_iteration)]
+        batches = [self._batch(run) for _ in range(run.per_iteration)]
         for phase in run.stage.phases:
             if self.step % phase.every or (phase.gate and not phase.gate(run.objective)):
                 continue
@@ -256,8 +258,8 @@ class Trainer:
             average.update()
         self.step += 1
 
-    def _batch(self, run: _StageRun, number: int) -> Batch:
-        batch = run.batches[number]
+    def _batch(self, run: _StageRun) -> Batch:
+        batch = next(run.stream)
         check_batch(batch, run.batches.source.shape)
         return {key: tensor.to(self.accelerator.device, non_blocking=True) for key, tensor in batch.items()}
 

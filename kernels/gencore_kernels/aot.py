@@ -23,20 +23,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gencore_kernels.dispatch import interpreting
+
 ARCHITECTURES = (80, 90)
 TOLERANCE = 0.10
 _INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)(.*)")
-_TENSOR_CORE = {80: "HMMA", 90: "HGMMA"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelCase:
     """One kernel with one pinned configuration.
 
-    name: the row's label, unique; the architecture is appended. kernel: a `triton.jit` function. signature: the Triton
+    name: the row's label; the architecture is appended, and the
+    two together are unique. kernel: a `triton.jit` function. signature: the Triton
     type ("*fp32", "i32", "fp32", ...) of every argument that is not a constant. constants: the constexpr arguments.
-    divisible_by_16: integer arguments that are multiples of 16 (pointers are taken to be aligned). tensor_core: whether
-    the machine code must contain MMA instructions. work: scores, pairs or elements that one thread handles in one turn
+    divisible_by_16: integer arguments that are multiples of 16 (pointers are taken to be aligned). tensor_core: the
+    matrix instruction that the machine code must contain ("HMMA", "HGMMA"; "" for none). work: scores, pairs or elements that one thread handles in one turn
     of the hottest loop (0: no loop worth counting); it turns loop instructions into instructions per unit of work.
     """
 
@@ -47,7 +49,7 @@ class KernelCase:
     num_warps: int = 4
     num_stages: int = 3
     divisible_by_16: tuple[str, ...] = ()
-    tensor_core: bool = False
+    tensor_core: str = ""
     work: float = 0.0
     architectures: tuple[int, ...] = ARCHITECTURES
 
@@ -74,16 +76,17 @@ def providers() -> Iterator[str]:
 
 
 def collect(only: str = "") -> list[KernelCase]:
-    """All cases whose provider's or own name contains `only`, in order. Raises ValueError on a repeated name."""
+    """All cases whose provider's or own name contains `only`, in order. Raises ValueError on a repeated row."""
     cases = [
         case
         for provider in providers()
         for case in importlib.import_module(provider).aot_cases()
         if only in provider or only in case.name
     ]
-    repeated = [name for name, count in collections.Counter(case.name for case in cases).items() if count > 1]
+    rows = collections.Counter(row_name(case, architecture) for case in cases for architecture in case.architectures)
+    repeated = [name for name, count in rows.items() if count > 1]
     if repeated:
-        raise ValueError(f"kernel cases share a name: {repeated}")
+        raise ValueError(f"kernel cases share a row: {repeated}")
     return cases
 
 
@@ -93,7 +96,9 @@ def row_name(case: KernelCase, architecture: int) -> str:
 
 
 def compile_case(case: KernelCase, architecture: int) -> Any:
-    """Compiles one case for one architecture; returns triton's compiled kernel."""
+    """Compiles one case for one architecture; returns triton's compiled kernel. ValueError under the interpreter."""
+    if interpreting():
+        raise ValueError("TRITON_INTERPRET is set, under which triton compiles nothing; unset it")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
     from triton.compiler import compile as triton_compile
@@ -109,7 +114,7 @@ def compile_case(case: KernelCase, architecture: int) -> Any:
         if name not in case.constants and (signature[name].startswith("*") or name in case.divisible_by_16)
     }
     source = ASTSource(fn=case.kernel, signature=signature, constexprs=dict(case.constants), attrs=aligned)
-    options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
+    options = {"num_warps": case.num_warps, "num_stages": case.num_stages, "enable_fp_fusion": True}
     return triton_compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
@@ -166,7 +171,7 @@ def measure(case: KernelCase, architecture: int) -> Measurement:
         registers=int(registers[1]),
         spills=opcodes["STL"] + opcodes["LDL"],
         shared=compiled.metadata.shared,
-        tensor_core=opcodes[_TENSOR_CORE[architecture]],
+        tensor_core=opcodes[case.tensor_core] if case.tensor_core else opcodes["HMMA"] + opcodes["HGMMA"],
         instructions=len(instructions) - opcodes["NOP"],
         loop_instructions=loop,
         per_unit=round(loop / case.work, 3) if case.work else 0.0,
@@ -181,7 +186,7 @@ def violations(case: KernelCase, measured: Measurement, budget: Mapping[str, flo
     """
     found = [f"{measured.spills} spill instructions"] if measured.spills else []
     if case.tensor_core and not measured.tensor_core:
-        found.append("no tensor-core instruction in the machine code")
+        found.append(f"no {case.tensor_core} in the machine code")
     if budget is None:
         return found
     for name in ("registers", "shared"):

@@ -22,7 +22,7 @@ CONFIG = {
 
 
 class Tied(torch.nn.Module):
-    """Parameters, a tie, buffers of other dtypes, a scalar and an empty tensor."""
+    """Parameters, a tie, buffers of other dtypes, a scalar and empty tensors."""
 
     def __init__(self, width: int = 5, seed: int = 0) -> None:
         super().__init__()
@@ -33,6 +33,7 @@ class Tied(torch.nn.Module):
         self.norm = torch.nn.BatchNorm1d(3)
         self.register_buffer("used", torch.tensor([True, False, True]))
         self.register_buffer("none", torch.empty(0, 4))
+        self.register_buffer("also_none", torch.empty(0, 4))
         for tensor in self.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(torch.randn(tensor.shape, generator=generator))

@@ -23,7 +23,9 @@ def leftovers(folder: Path) -> list[str]:
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     atomic_write(path, b"old")
-    atomic_write(str(path), b"new")
+    with open(path, "rb") as reader:
+        atomic_write(str(path), b"new")
+        assert reader.read() == b"old"  # the old file itself was never written to
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["metrics.json"]
 

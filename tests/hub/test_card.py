@@ -106,11 +106,12 @@ def test_no_text_changes_the_front_matter(name: str, system: str, family: str, l
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="`a\n ", max_size=30))
+@given(st.lists(st.sampled_from(["`", "```", "\n", "a", " ", "## Metrics"])).map("".join))
 def test_a_command_stays_in_its_block(command: str) -> None:
     text = render_card(Card(**{**FIELDS, "command": command}))
     fence = re.search(r"## Training\n\n(`+)sh\n", text)
     assert fence
+    assert not any(line.strip().startswith(fence[1]) for line in command.splitlines())
     block = text[fence.end() :].split(f"\n{fence[1]}\n\n## Metrics")[0]
     assert block == command.strip()
 

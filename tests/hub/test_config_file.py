@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore_hub import HubError, read_config
+from gencore_hub.files import open_inside
 from gencore_hub.strict_json import MAX_DEPTH, strict_json
 
 from .helpers import CONFIG
@@ -205,3 +206,4 @@ def test_links_of_the_hubs_cache_are_followed(tmp_path: Path) -> None:
     (snapshot / "config.json").symlink_to("../../blobs/1")
     (snapshot / "model.safetensors").symlink_to("../../blobs/2")
     assert read_config(snapshot) == WHOLE
+    open_inside(snapshot, "model.safetensors").close()

@@ -58,7 +58,9 @@ def test_a_new_save_replaces_all_of_the_old_and_nothing_else(save) -> None:
     (path / "checkpoints").mkdir()
     (path / "checkpoints" / "state.pt").write_bytes(b"s")
     (path / "metrics.jsonl").write_bytes(b"m")
-    save(model(2.0), config=NEW, samples_png=None)
+    with open(path / "config.json", "rb") as reader:
+        save(model(2.0), config=NEW, samples_png=None)
+        assert json.loads(reader.read())["config"] == OLD["config"]  # the old file itself was never written to
     assert sorted(os.listdir(path)) == ["README.md", "checkpoints", "config.json", "metrics.jsonl", "model.safetensors"]
     assert (path / "checkpoints" / "state.pt").read_bytes() == b"s"
     assert loaded(path) == ("new", 2.0)

@@ -99,6 +99,16 @@ def test_hub_names(bundle: Path) -> None:
         resolve("org/name@v1", "v2")
 
 
+@pytest.mark.parametrize(
+    "revision", ["a/../../x", "..", "/etc/passwd", "a//b", "-rf", "", "a b", "a\n", "a\0", "x" * 256]
+)
+def test_revisions_that_would_be_paths_are_refused(bundle: Path, revision: str) -> None:
+    with pytest.raises(HubError, match="malformed"):
+        resolve("org/name", revision)
+    with pytest.raises(HubError):
+        resolve(f"org/name@{revision}")
+
+
 def test_a_directory_named_like_a_hub_id_wins_and_the_prefix_overrules_it(bundle: Path) -> None:
     Path("org/name").mkdir(parents=True)
     assert resolve("org/name") == Source("local", Path("org/name"))

@@ -141,6 +141,12 @@ def test_differences_are_listed_and_the_module_is_untouched(save) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
 
 
+def test_as_many_values_in_another_shape_are_refused(save) -> None:
+    path = save(torch.nn.Linear(3, 4, bias=False))
+    with pytest.raises(HubError, match=r"weight has the shape \(4, 3\) instead of \(3, 4\)"):
+        load(path, torch.nn.Linear(4, 3, bias=False))
+
+
 def test_long_lists_are_cut(save) -> None:
     path = save(torch.nn.Linear(2, 2))
     with pytest.raises(HubError, match="and 32 more"):

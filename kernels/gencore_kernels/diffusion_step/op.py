@@ -28,8 +28,6 @@ def _step_obstacle(
     threshold: float | None = None,
 ) -> str | None:
     tensors = [x, out, uncond, noise]
-    if implementation != "reference" and threshold is not None and _needs_gradient(tensors):
-        return "a dynamic threshold has a gradient in the reference only: detach, or pass backend='reference'"
     if implementation != "triton":
         return None
     if x.dim() and x.shape[0] and x[0].numel() >= 2**31:
@@ -38,13 +36,16 @@ def _step_obstacle(
 
 
 def _quantile_obstacle(implementation: str, x: Tensor, p: float) -> str | None:
-    if implementation != "reference" and _needs_gradient([x]):
-        return "the quantile is differentiable by the reference only: pass backend='reference', or detach x"
     return triton_obstacle([x]) if implementation == "triton" else None
 
 
-def _needs_gradient(tensors: list[Tensor | None]) -> bool:
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+def _refuse_gradient(what: str, implementation: str, tensors: list[Tensor | None]) -> None:
+    """ValueError if autograd would have to go through a quantile outside the reference."""
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        raise ValueError(
+            f"{what} has a gradient in the reference only, and the backend is {implementation!r}: "
+            "pass backend='reference', detach the tensors, or use torch.no_grad()"
+        )
 
 
 STEP = register(Operation(name="diffusion_step", gradient_order=1, obstacle=_step_obstacle))
@@ -106,6 +107,8 @@ def diffusion_step(
     implementation = choice.implementation
     if implementation == "reference" or (implementation == "torch" and torch.compiler.is_compiling()):
         return reference.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold).contiguous()
+    if threshold is not None:
+        _refuse_gradient("a dynamic threshold", implementation, [x, out, uncond, noise])
     return _step_op(x, out, table, step, uncond, noise, seeds, threshold, implementation)
 
 
@@ -130,6 +133,7 @@ def quantile_abs(x: Tensor, p: float, *, backend: Backend = "auto") -> Tensor:
         return x.new_empty(0, dtype=reference.working_dtype(x))
     if implementation == "reference":
         return reference.quantile_abs(x.to(reference.working_dtype(x)), p)
+    _refuse_gradient("quantile_abs", implementation, [x])
     return _quantile_op(x, p, implementation)
 
 

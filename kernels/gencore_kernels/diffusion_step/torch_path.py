@@ -126,7 +126,9 @@ def _chunks(
     ):
         x_, o, z = (t if t is None or t.dtype == dtype else t.to(dtype) for t in (x_, o, z))
         if u is not None:
-            o = torch.lerp(u.to(dtype), o, guidance, out=guided[: len(o)])
+            u, difference = u.to(dtype), guided[: len(o)]
+            torch.sub(o, u, out=difference)
+            o = torch.add(u, difference, alpha=guidance, out=difference)
         yield x_, o, z, y_
 
 

@@ -1,5 +1,5 @@
-"""Triton kernels of the diffusion step: guidance, estimate, clamp, update and noise in one pass over memory; its
-derivative; and the exact quantile of |x| by radix selection on the bits of a float.
+"""Triton kernels of the diffusion step: guidance, estimate, clamp, update and noise in one pass over memory; and its
+derivative. The quantile of a dynamic threshold is in `quantile_kernels`.
 
 Layout of the noise, see `gencore_kernels.philox`: a sample's n elements are four runs of q, and the counter of an
 element is its place in its run. A program takes the same places of all four runs, so that one counter serves four

@@ -72,9 +72,10 @@ def forward_kernel(
     pid = tl.program_id(0)
     m, f, split = pid // (F * splits), (pid // splits) % F, pid % splits
     total = tl.zeros((BLOCK,), tl.float32)
-    for start in tl.range(split * length, tl.minimum((split + 1) * length, N), BLOCK):
+    end = tl.minimum((split + 1) * length, N)
+    for start in tl.range(split * length, end, BLOCK):
         element = start + tl.arange(0, BLOCK)
-        ok = element < N
+        ok = element < end
         offset = f * N + element
         if UNROLLED:
             values = ()
@@ -133,9 +134,10 @@ def backward_kernel(
             pixel = start + tl.arange(0, BLOCK)
             total += tl.load(plane + row * grad_row + pixel, mask=pixel < HW, other=0.0).to(tl.float32)
     scale = tl.sum(total, axis=0) / N / GROUP
-    for start in tl.range(split * length, tl.minimum((split + 1) * length, N), BLOCK):
+    end = tl.minimum((split + 1) * length, N)
+    for start in tl.range(split * length, end, BLOCK):
         element = start + tl.arange(0, BLOCK)
-        ok = element < N
+        ok = element < end
         offset = f * N + element
         if UNROLLED:
             values = ()

@@ -174,7 +174,7 @@ def settle_groups(
     chosen_lower = upper
     chosen_distance = upper
     chosen = first
-    for u in tl.static_range(U):
+    for u in tl.range(0, U, num_stages=1):  # unrolled, 8 candidates spill
         code = first + u * BK
         usable = (code < K) & (tl.load(offsets + head * KP + code) < float("inf"))
         entries = tl.load(

@@ -27,6 +27,7 @@ class Config(NamedTuple):
     group_tiles: int
     rescore_rows: int
     rescore_codes: int
+    rescore_warps: int = 4
 
 
 # Chosen from registers, spills and shared memory of the compiled code (python -m gencore_kernels.aot), not from timings.
@@ -37,17 +38,18 @@ CONFIGS = {
     (80, 64): Config(128, 64, 8, 3, 4, 64, 64),
     (80, 128): Config(64, 64, 4, 3, 4, 32, 64),
     (80, 256): Config(64, 64, 4, 2, 4, 16, 32),
-    (80, 512): Config(64, 32, 8, 1, 4, 16, 16),
+    (80, 512): Config(64, 32, 8, 1, 4, 16, 32, 8),
     (90, 16): Config(128, 64, 8, 4, 8, 64, 64),
     (90, 32): Config(128, 64, 8, 4, 8, 64, 64),
     (90, 64): Config(128, 64, 8, 3, 8, 64, 64),
     (90, 128): Config(256, 64, 16, 3, 8, 64, 32),
     (90, 256): Config(256, 64, 16, 2, 4, 16, 32),
-    (90, 512): Config(128, 64, 8, 1, 4, 16, 16),
+    (90, 512): Config(128, 64, 8, 1, 4, 16, 32, 8),
 }
-RESCORE_WARPS = 4
-RESCAN_CODES, RESCAN_DIMS = 128, 32
-_PADDING = 512
+# The interpreter walks reductions entry by entry in Python.
+INTERPRETER_CONFIG = Config(16, 16, 4, 1, 4, 16, 16)
+RESCAN_CODES, RESCAN_DIMS = 128, 16
+_FUSED = {"enable_fp_fusion": True}  # the default changes in Triton 3.10; the bounds hold with and without
 _MAX_SPLITS = 8
 
 
@@ -72,16 +74,17 @@ def padded_dim(dim: int) -> int:
 
 @functools.cache
 def _machine(device_index: int) -> tuple[int, int]:
-    """(capability class, number of multiprocessors); the interpreter poses as a small sm_80."""
-    if interpreting():
-        return 80, 2
+    """(capability class, number of multiprocessors)."""
     properties = torch.cuda.get_device_properties(device_index)
     return (90 if properties.major == 9 else 80), properties.multi_processor_count
 
 
-def machine(device: torch.device) -> tuple[int, int]:
-    """(capability class, number of multiprocessors) of a device."""
-    return _machine(device.index or 0)
+def configuration(device: torch.device, dim: int) -> tuple[Config, int]:
+    """(blocks for rows of `dim` dimensions, number of multiprocessors to fill)."""
+    if interpreting():
+        return INTERPRETER_CONFIG, 2
+    kind, processors = _machine(device.index or 0)
+    return CONFIGS[kind, padded_dim(dim)], processors
 
 
 def prepare(codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
@@ -109,7 +112,8 @@ def prepare(codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     limits = torch.stack([scale.double(), *norms, largest_offset, empty, empty], 1).float()
     finite = torch.finfo(torch.float32).max
     offsets = (squares + shift).float().nan_to_num(finite, finite, -finite).masked_fill(~usable, torch.inf)
-    pad_codes, pad_dims = -num_codes % _PADDING, padded_dim(dim) - dim
+    config, _ = configuration(codebook.device, dim)
+    pad_codes, pad_dims = -num_codes % (config.codes * config.group_tiles), padded_dim(dim) - dim
     pad = torch.nn.functional.pad
     return Prepared(
         centre,
@@ -138,8 +142,7 @@ def search(
     if not index.numel():
         return index, distance
     padded, num_codes, num_padded = prepared.high.shape[2], codebook.shape[1], prepared.high.shape[1]
-    kind, processors = machine(x.device)
-    config = CONFIGS[kind, padded]
+    config, processors = configuration(x.device, dim)
     shifts = prepared.offsets if bias is None else bias.contiguous()
     # fmt: off
     rows16, factor, bound, square = _prepare_rows(x, prepared, padded)
@@ -152,7 +155,7 @@ def search(
     kernels.score_groups[row_blocks, heads, splits](
         rows16, prepared.high, prepared.offsets, factor, group, best, second, num_rows, num_padded, span,
         padded, config.rows, config.codes, config.group_tiles,
-        num_warps=config.num_warps, num_stages=config.num_stages,
+        num_warps=config.num_warps, num_stages=config.num_stages, **_FUSED,
     )
     listed, still_listed = torch.empty((2, heads, num_rows), dtype=torch.int32, device=x.device)
     count = torch.zeros((heads, 2), dtype=torch.int32, device=x.device)
@@ -161,18 +164,18 @@ def search(
     kernels.settle_groups[triton.cdiv(num_rows, block), heads](
         x, prepared.codes, shifts, prepared.offsets, prepared.limits, group, best, second, bound, square,
         index, distance, listed, count, num_rows, num_codes, num_padded, *strides,
-        dim, padded, block, config.codes, config.group_tiles, splits, bias is not None, certified,
+        dim, padded, block, config.codes, config.group_tiles, splits, bias is not None, certified, **_FUSED,
     )
     if certified:
         kernels.rescore_split[4 * processors, heads](
             x, prepared.centre, prepared.high, prepared.low, prepared.offsets, prepared.limits, prepared.codes,
             index, distance, listed, count, still_listed, num_rows, num_codes, num_padded, *strides,
-            dim, padded, config.rescore_rows, config.rescore_codes, num_warps=RESCORE_WARPS, num_stages=2,
+            dim, padded, config.rescore_rows, config.rescore_codes, num_warps=config.rescore_warps, num_stages=2, **_FUSED,
         )
     kernels.rescan_float64[8 * processors, heads](
         x, prepared.codes, shifts, prepared.offsets, index, distance, still_listed if certified else listed, count,
         int(certified), num_rows, num_codes, num_padded, *strides,
-        dim, min(RESCAN_DIMS, padded), RESCAN_CODES, bias is not None,
+        dim, min(RESCAN_DIMS, padded), RESCAN_CODES, bias is not None, **_FUSED,
     )
     # fmt: on
     return index, distance
@@ -189,7 +192,8 @@ def _prepare_rows(x: Tensor, prepared: Prepared, padded: int) -> tuple[Tensor, T
     factor, bound, square = torch.empty((3, heads, num_rows), dtype=torch.float32, device=x.device)
     block = settle_rows(padded)
     kernels.prepare_rows[triton.cdiv(num_rows, block), heads](
-        x, prepared.centre, prepared.limits, rows16, factor, bound, square, num_rows, *x.stride(), dim, padded, block
+        x, prepared.centre, prepared.limits, rows16, factor, bound, square, num_rows, *x.stride(), dim, padded, block,
+        **_FUSED,
     )
     return rows16, factor, bound, square
 

@@ -56,10 +56,10 @@ class Adversarial(Objective):
         real = batch["x"]
         z = torch.randn(len(real), model.config.latent_dim, device=real.device)
         if phase == "generator":
-            return Loss(self.losses.generator(model.judge(model.generate(z))))
+            return Loss(self.losses.generator(model.judge(model.generate(z)).float()))
         with torch.no_grad():
-            fake = model.generate(z)
-        judged_real, judged_fake = model.judge(real), model.judge(fake)
+            fake = model.generate(z).to(real.dtype)
+        judged_real, judged_fake = model.judge(real).float(), model.judge(fake).float()
         total = self.losses.critic(judged_real, judged_fake)
         metrics = {"real": judged_real.mean(), "fake": judged_fake.mean()}
         for penalty in self.penalties:

@@ -1,4 +1,4 @@
-"""minibatch_discrimination against its formula in float64: values, first and second derivatives, bad values, strides, dtypes."""
+"""minibatch_discrimination against its formula in float64: values, two derivatives, bad values, strides, dtypes."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_bad_input_raises_the_same_everywhere(m, backend) -> None:
 
 def test_triton_states_its_limits() -> None:
     for m in (torch.zeros(2, 3, 33), torch.zeros(2, 3, 4, dtype=torch.float64)):
-        with pytest.raises(BackendUnavailableError, match="stop at 32|float64"):
+        with pytest.raises(BackendUnavailableError, match=r"stop at 32|float64"):
             minibatch_discrimination(m, backend="triton")
         assert minibatch_discrimination(m).shape == (2, 3)
     assert explain(minibatch_discrimination, torch.zeros(2, 3, 4)).implementation == "torch"

@@ -1,4 +1,4 @@
-"""minibatch_stddev against its formula in float64: values, first and second derivatives, bad values, strides, dtypes."""
+"""minibatch_stddev against its formula in float64: values, two derivatives, bad values, strides, dtypes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES = [  # shape, group_size, num_features
 
 
 def test_reference_is_the_papers_definition() -> None:
-    """Sample n is member n // M of group n % M; the statistic is the deviation over the group, averaged over the feature."""
+    """Sample n is member n // M of group n % M; the statistic is the group's deviation, averaged over the feature."""
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64)
     result = reference.minibatch_stddev(x, 3, 2, 1e-8, True)
     for m in range(2):
@@ -213,4 +213,6 @@ def test_compiles_without_a_graph_break(backend, device) -> None:
 def test_gpu_runs_the_stylegan_shape() -> None:
     x = torch.randn(64, 512, 4, 4, device="cuda", requires_grad=True)
     value = minibatch_stddev(x, backend="triton")
-    torch.testing.assert_close(value.double(), reference.minibatch_stddev(x.double(), 4, 1, 1e-8, True), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        value.double(), reference.minibatch_stddev(x.double(), 4, 1, 1e-8, True), atol=1e-5, rtol=0
+    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +19,6 @@ from gencore.errors import GencoreError
 Layout = Literal["NCHW", "NHWC"]
 LABEL_KEYS = ("label", "labels", "y")
 CHANNELS = (1, 3)
-_LOAD_ERRORS = (OSError, ValueError, EOFError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error)
 
 
 def arrays(
@@ -71,7 +68,7 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             return {key: loaded[key] for key in loaded.files}
     except FileNotFoundError as error:
         raise GencoreError(f"{path} does not exist.") from error
-    except _LOAD_ERRORS as error:
+    except Exception as error:  # NumPy's header parser and zipfile raise whatever damaged bytes led them to
         raise GencoreError(
             f"{path} cannot be read as NumPy arrays: {error} It is damaged, or holds pickled objects, which are never "
             "loaded: save plain numbers, np.save(path, np.asarray(x, dtype=np.float32))."
@@ -80,7 +77,9 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 def _members(members: dict[str, Any], name: str) -> tuple[Tensor, Tensor | None]:
     if "x" not in members:
-        raise GencoreError(f"{name} have no member 'x', only {sorted(members)}. Name the examples x and the labels label.")
+        raise GencoreError(
+            f"{name} have no member 'x', only {sorted(members)}. Name the examples x and the labels label."
+        )
     found = [key for key in LABEL_KEYS if key in members]
     if len(found) > 1:
         raise GencoreError(f"{name} have labels under {' and '.join(found)}; keep one of them.")
@@ -123,7 +122,9 @@ def _images(x: Tensor, name: str) -> Tensor:
     if x.dtype == torch.uint8:
         return x
     if not x.is_floating_point():
-        raise GencoreError(f"x of {name} has images of {x.dtype}; expected uint8, 0 to 255, or floating point in [-1, 1].")
+        raise GencoreError(
+            f"x of {name} has images of {x.dtype}; expected uint8, 0 to 255, or floating point in [-1, 1]."
+        )
     x = x.float()
     bounds = finite_bounds(x, f"x of {name}")
     check_image_range(bounds, f"x of {name}")
@@ -138,7 +139,7 @@ def _images(x: Tensor, name: str) -> Tensor:
 def _vectors(x: Tensor, name: str) -> Tensor:
     if not x.is_floating_point():
         raise GencoreError(
-            f"x of {name} is {tuple(x.shape)} {x.dtype}; expected vectors (N, D) in floating point, or images (N, H, W)."
+            f"x of {name} is {tuple(x.shape)} {x.dtype}; expected floating-point vectors (N, D), or images (N, H, W)."
         )
     x = x.float()
     finite_bounds(x, f"x of {name} (as float32)")

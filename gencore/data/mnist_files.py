@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gencore.data.digits import Split, check_split
+from gencore.data.bundled import Split, check_split
 from gencore.data.idx import read_idx
 from gencore.data.images import resize_images
 from gencore.data.source import InMemory, check_labels
@@ -70,7 +70,7 @@ def mnist_from_hub(
             repo_type="dataset",
             revision=revision,
             token=token,
-            cache_dir=cache_dir,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
             local_files_only=local_files_only,
             allow_patterns=["*idx1-ubyte*", "*idx3-ubyte*"],
         )

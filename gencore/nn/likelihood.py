@@ -1,0 +1,69 @@
+"""Likelihoods as numbers: all in natural-log nats per example, and bits per dimension with the scale they are on.
+
+bits/dim = -(log p(x) + D log w) / (D log 2), with D numbers an example and w the width of the bin that one stored level
+occupies: w = 1 where log p is a probability of discrete data; w = 2 / 255 where it is a density of 8-bit images
+scaled to [-1, 1], x = v / 127.5 - 1 (Theis, van den Oord & Bethge 2016, arXiv:1511.01844, section 3.1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gencore.errors import GencoreError
+
+
+class Scale(NamedTuple):
+    """What a likelihood is of. Figures on different scales must not be compared."""
+
+    name: str
+    bin_width: float
+    """1 for probabilities; for a density, the distance of two neighbouring levels in the model's data space."""
+
+
+PROBABILITY = Scale("probability of discrete data", 1.0)
+
+
+def density_of_levels(levels: int) -> Scale:
+    """The scale of a density over data of so many equally spaced levels from -1 to 1; 256 for 8-bit images.
+
+    Raises GencoreError for fewer than 2.
+    """
+    if levels < 2:
+        raise GencoreError(f"levels is {levels}; expected at least 2.")
+    return Scale(f"density over {levels} levels in [-1, 1]", 2 / (levels - 1))
+
+
+def bits_per_dim(nats: Tensor, num_dims: int, scale: Scale) -> Tensor:
+    """log p(x) in nats per example, any shape -> bits per dimension, smaller is better; `num_dims` numbers an example.
+
+    Raises GencoreError if num_dims is not positive.
+    """
+    if num_dims < 1:
+        raise GencoreError(f"num_dims is {num_dims}; expected how many numbers one example has, at least 1.")
+    return -(nats / num_dims + math.log(scale.bin_width)) / math.log(2)
+
+
+def log_mean_exp(values: Tensor, dim: int = 0) -> Tensor:
+    """log of the mean of exp(values) along `dim`, without overflow.
+
+    Of log importance weights (k, N) it is the importance-weighted bound L_k (Burda, Grosse & Salakhutdinov 2016,
+    arXiv:1509.00519, equation 8).
+    """
+    return values.logsumexp(dim) - math.log(values.shape[dim])
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) of each number, same shape, nats.
+
+    (mean^2 + s^2 - 1 - log s^2) / 2 (Kingma & Welling 2014, arXiv:1312.6114, appendix B).
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def gaussian_log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(x; mean, exp(log_variance)) of each number, in nats; the arguments broadcast."""
+    return -0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from gencore.data import Batches, check_batch, from_dataset
+from gencore.errors import GencoreError, NonFiniteError
+
+X = torch.linspace(-1, 1, 10 * 12).reshape(10, 3, 2, 2)
+
+
+class Rows(Dataset[Any]):
+    def __init__(self, rows: list[Any], **attributes: object) -> None:
+        self.rows = rows
+        self.__dict__.update(attributes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
+def test_tensors_pairs_and_mappings() -> None:
+    labels = torch.arange(10) % 4
+    for dataset, classes in (
+        (Rows(list(X)), None),
+        (TensorDataset(X, labels), 4),
+        (Rows([{"x": x, "label": int(y)} for x, y in zip(X, labels, strict=True)], classes=list("abcd")), None),
+        (Rows([[x, y] for x, y in zip(X, labels, strict=True)]), 4),
+    ):
+        source = from_dataset(dataset, num_classes=classes)
+        batch = Batches(source, 5, seed=0)[1]
+        check_batch(batch, (3, 2, 2))
+        assert torch.equal(batch["x"], X[batch["index"]])
+        assert len(source) == 10
+        if source.num_classes:
+            assert source.num_classes == 4
+            assert torch.equal(batch["label"], labels[batch["index"]])
+        else:
+            assert "label" not in batch
+
+
+def test_other_forms_of_x() -> None:
+    pixels = (np.arange(5 * 4 * 4 * 3) % 256).astype(np.uint8).reshape(5, 4, 4, 3)
+    expected = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    for rows in ([Image.fromarray(p) for p in pixels], list(torch.from_numpy(pixels).permute(0, 3, 1, 2))):
+        assert torch.equal(from_dataset(Rows(rows)).fetch(torch.arange(5))["x"], expected)
+    assert from_dataset(Rows([torch.ones(3)] * 2)).shape == (3,)
+
+
+def test_a_range_is_mapped() -> None:
+    unit = from_dataset(Rows(list((X + 1) / 2)), value_range=(0, 1)).fetch(torch.arange(10))["x"]
+    torch.testing.assert_close(unit, X, rtol=0, atol=1e-6)
+
+
+class Augmented(Rows):
+    def __getitem__(self, index: int) -> Any:
+        return (self.rows[index] + 0.1 * torch.randn(()) + 0.1 * float(np.random.normal())).clamp(-1, 1)
+
+
+def test_looking_at_a_dataset_leaves_the_global_random_state() -> None:
+    from_dataset(Augmented(list(X)))  # conftest.py compares the states
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        (Rows([]), {}, "is empty"),
+        (Rows([torch.rand(1, 4, 4)] * 3), {}, r"looks like \[0, 1\].*value_range=\(0, 1\)"),
+        (Rows([torch.full((1, 4, 4), 200.0)] * 3), {}, "from 200 to 200"),
+        (Rows([torch.ones(2), torch.ones(3)]), {}, r"different shapes: \[\(2,\), \(3,\)\]"),
+        (Rows([(torch.ones(2), 1)]), {}, "returns labels, but not how many classes"),
+        (Rows([(torch.ones(2), 5)]), {"num_classes": 5}, r"1 labels outside 0 ... 4"),
+        (Rows([(torch.ones(2), 0.5)]), {"num_classes": 5}, "the label 0.5 at 0"),
+        (Rows([torch.ones(2)]), {"num_classes": 5}, "the label None at 0"),
+        (Rows([(torch.ones(2), 1, 2)]), {}, "returns 3 values"),
+        (Rows([{"image": torch.ones(2)}]), {}, r"mapping without 'x', only \['image'\]"),
+        (Rows(["text"]), {}, "of type str"),
+        (Rows([torch.ones(2).long()]), {}, "x of torch.int64"),
+        (Rows([torch.ones(2)]), {"value_range": (1, 0)}, r"value_range is \(1, 0\)"),
+    ],
+)
+def test_what_is_refused(dataset: Rows, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(GencoreError, match=message):
+        from_dataset(dataset, **options)
+
+
+def test_bad_numbers_and_iterables_are_refused() -> None:
+    with pytest.raises(NonFiniteError, match="first is example 2"):
+        from_dataset(Rows([torch.ones(2), torch.ones(2), torch.tensor([0.0, float("nan")])]))
+
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter([])
+
+    with pytest.raises(GencoreError, match="map-style"):
+        from_dataset(Stream())

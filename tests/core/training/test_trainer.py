@@ -1,0 +1,205 @@
+"""The trainer on models whose steps can be worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from toys import Pair, PairConfig, data, fit, phase, recipe
+
+import gencore
+from gencore.data import Batches
+from gencore.errors import GencoreError, NonFiniteError
+
+
+def product(objective, model, name, batch):
+    return (model.theta * model.psi).sum()
+
+
+def test_a_step_is_gradient_descent_of_the_phases_own_part() -> None:
+    model = fit(recipe(product, phase("critic"))).model
+    assert (model.theta.item(), model.psi.item()) == (1.0, pytest.approx(0.9))
+
+
+def test_phases_alternate_and_see_each_others_steps() -> None:
+    model = fit(recipe(product, phase("critic"), phase("generator"))).model
+    assert model.psi.item() == pytest.approx(0.9)
+    assert model.theta.item() == pytest.approx(1 - 0.1 * 0.9)
+
+
+def test_repeats_every_and_gate() -> None:
+    """Critic three times an iteration, generator in iterations 0 and 2, a third phase only while its gate is open."""
+    seen = []
+
+    def count(objective, model, name, batch):
+        seen.append(name[0])
+        return (model.theta + model.psi).sum()
+
+    made = recipe(
+        count,
+        phase("critic", repeats=3),
+        phase("generator", every=2),
+        phase("extra", parts=("generator",), gate=lambda objective: objective.calls.item() >= 4),
+        steps=3,
+    )
+    fit(made)
+    assert "".join(seen) == "cccge" + "ccce" + "cccge"
+
+
+def test_every_repeat_r_sees_batch_r_of_the_iteration() -> None:
+    seen: dict[str, list[int]] = {}
+
+    def note(objective, model, name, batch):
+        seen.setdefault(name, []).append(batch["index"].tolist())
+        return model.theta.sum() + model.psi.sum()
+
+    fit(recipe(note, phase("critic", repeats=2), phase("generator"), steps=3))
+    batches = Batches(data(), 4, seed=0)
+    expected = [batches[k]["index"].tolist() for k in range(6)]
+    assert seen["critic"] == expected
+    assert seen["generator"] == expected[::2]
+
+
+def test_parts_of_two_phases_have_an_optimiser_each() -> None:
+    made = recipe(
+        product,
+        phase("generator", 0.1),
+        gencore.Phase(name="again", parts=("generator",), optimizer=gencore.SGD(learning_rate=1.0)),
+    )
+    assert fit(made).model.theta.item() == pytest.approx(1 - 0.1 - 1.0)
+
+
+def test_shared_parameters_are_stepped_once() -> None:
+    made = recipe(product, phase("critic", parts=("critic", "critic", "")))
+    model = fit(made).model
+    assert model.psi.item() == pytest.approx(0.9)
+
+
+def test_accumulation_is_the_mean_over_batches() -> None:
+    def linear(objective, model, name, batch):
+        return (model.theta * batch["x"].mean()).sum()
+
+    trainer = fit(recipe(linear, phase("generator", 1.0)), accumulation=4)
+    batches = Batches(data(), 4, seed=0)
+    mean = sum(batches[k]["x"].mean() for k in range(4)) / 4
+    assert trainer.model.theta.item() == pytest.approx(1 - mean.item(), rel=1e-6)
+    assert trainer._run.objective.calls.item() == 1
+
+
+def test_gradient_clipping_and_its_metric() -> None:
+    trainer = fit(recipe(lambda o, m, n, b: 30 * m.theta.sum(), phase("generator", 1.0, max_gradient_norm=0.5)))
+    assert trainer.model.theta.item() == pytest.approx(0.5, abs=1e-5)
+    assert trainer.metrics["generator/gradient_norm"].item() == pytest.approx(30)
+
+
+def test_schedule_scales_the_rate() -> None:
+    made = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 1.0, schedule=lambda step: 0.5**step), steps=3)
+    assert fit(made).model.theta.item() == pytest.approx(1 - 1 - 0.5 - 0.25)
+
+
+def test_averages() -> None:
+    """Two averages of a parameter that falls by 1 a step: worked out by hand, applied, and taken off again."""
+    averages = (gencore.EMA(decay=0.5, parts=("generator",)), gencore.EMA(decay=0.0, parts=("critic",), name="last"))
+    trainer = fit(recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 1.0), steps=2, ema=averages))
+    assert trainer.model.theta.item() == -1
+    assert trainer.averages[0].tensors[0].item() == pytest.approx(0.5 * (0.5 * 1 + 0.5 * 0) + 0.5 * -1)
+    with trainer.published() as model:
+        assert model.theta.item() == pytest.approx(-0.25)
+        assert model.psi.item() == 1
+    assert trainer.model.theta.item() == -1
+    assert gencore.EMA.half_life(10).decay ** 10 == pytest.approx(0.5)
+
+
+def test_stages_frozen_parts_and_growth() -> None:
+    grown = []
+    first = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator"), steps=2).stages[0]
+    second = recipe(
+        lambda o, m, n, b: (m.theta.detach() * m.psi).sum(), phase("critic"), steps=1
+    ).stages[0]
+    second = dataclasses.replace(second, name="second", begin=lambda model: grown.append(1), frozen=("generator",))
+    made = gencore.Recipe(name="toy", model=Pair, config=PairConfig(), stages=(first, second), batch_size=4)
+    trainer = fit(made)
+    assert grown == [1]
+    assert trainer.model.theta.item() == pytest.approx(0.8)
+    assert trainer.model.psi.item() == pytest.approx(1 - 0.1 * 0.8)
+    assert trainer.iteration == trainer.iterations == 3
+    assert all(p.requires_grad for p in trainer.model.critic.parameters())
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient", "data"])
+def test_not_a_number_stops_and_leaves_the_parameters(where: str) -> None:
+    def formula(objective, model, name, batch):
+        if objective.calls < 2:
+            return model.theta.sum()
+        if where == "loss":
+            return model.theta.sum() * math.nan
+        return (model.theta - model.theta.detach()).sqrt().sum()
+
+    source = data()
+    if where == "data":
+        source.x[7] = math.nan
+    trainer = gencore.Trainer(recipe(formula, phase("generator", 0.1), steps=20), source, cpu=True)
+    with pytest.raises(GencoreError, match="not finite|NaN|nan") as caught:
+        trainer.fit()
+    if where != "data":
+        assert isinstance(caught.value, NonFiniteError)
+        assert f"{where} of phase 'generator'" in str(caught.value)
+        assert "iteration 2" in str(caught.value)
+        assert trainer.model.theta.item() == pytest.approx(0.8)
+    assert trainer.model.theta.isfinite().all()
+
+
+def test_a_loss_that_is_no_scalar_is_refused() -> None:
+    with pytest.raises(GencoreError, match=r"shape \(1,\)"):
+        fit(recipe(lambda o, m, n, b: m.theta * 2, phase("generator")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"accumulation": 0}, "accumulation is 0"), ({"precision": "fp16"}, "'fp16'")]
+)
+def test_bad_options(options: dict, message: str) -> None:
+    with pytest.raises(GencoreError, match=message):
+        gencore.Trainer(recipe(product, phase("critic")), data(), cpu=True, **options)
+
+
+def test_unknown_part_is_named() -> None:
+    with pytest.raises(GencoreError, match=r"no part 'decoder'; its parts are generator, critic"):
+        fit(recipe(product, phase("decoder")))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: gencore.Phase(name="x", parts=()),
+        lambda: gencore.Phase(name="x", parts=("a",), repeats=0),
+        lambda: gencore.Phase(name="x", parts=("a",), every=0),
+        lambda: gencore.Phase(name="x", parts=("a",), max_gradient_norm=0.0),
+        lambda: recipe(product),
+        lambda: recipe(product, phase("critic"), phase("critic")),
+        lambda: recipe(product, phase("critic"), steps=-1),
+        lambda: gencore.EMA(decay=1.0),
+        lambda: gencore.EMA.half_life(0),
+        lambda: recipe(product, phase("critic"), ema=(gencore.EMA(decay=0.1), gencore.EMA(decay=0.2))),
+        lambda: gencore.Adam(learning_rate=0.0),
+        lambda: gencore.Adam(betas=(0.9, 1.0)),
+    ],
+)
+def test_bad_recipes(bad) -> None:
+    with pytest.raises(GencoreError, match="expected"):
+        bad()
+
+
+def test_mixed_precision_trains() -> None:
+    trainer = fit(gencore.recipe("wgan-gp", data_shape=(1, 8, 8), steps=2, width=8, batch_size=8),
+                  source=gencore.data.digits("train"), precision="bf16")
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_training_is_seeded() -> None:
+    made = lambda: gencore.recipe("gan", steps=3, hidden=(16,), batch_size=8)  # noqa: E731
+    source = gencore.data.digits("train")
+    models = [fit(made(), source=source, seed=seed).model.state_dict() for seed in (0, 0, 1)]
+    assert all(torch.equal(models[0][k], models[1][k]) for k in models[0])
+    assert not all(torch.equal(models[0][k], models[2][k]) for k in models[0])
