@@ -12,10 +12,10 @@ check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) tools/check_size.py
 
 test:  ## all tests, on two processes of one thread
-	$(PYTHON) -m pytest -n 2 --dist worksteal
+	$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 behaviour:  ## only the little trainings
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m behaviour
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m behaviour
 
 bench:  ## benchmarks, peers side by side (pip install -e ".[bench]" -c constraints.txt)
 	$(PYTHON) -m pytest bench -o python_files='bench_*.py' -o addopts= --import-mode=importlib -p no:xdist

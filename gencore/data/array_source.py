@@ -42,7 +42,7 @@ def arrays(
     """
     name = f"arrays in {os.fspath(data)}" if isinstance(data, (str, os.PathLike)) else "arrays"
     if isinstance(data, (str, os.PathLike)):
-        data = _load(Path(data).expanduser())
+        data = _load(Path(os.path.expanduser(data)))
     members = dict(data) if isinstance(data, Mapping) else {"x": data}
     x, label = _members(members, name)
     x = _layout(x, layout, name)

@@ -80,7 +80,7 @@ def image_folder(
     Raises GencoreError: no such folder, no images, all of them unreadable, sizes that differ without image_size;
     UnreadableImageError, a GencoreError, naming the files.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     if image_size is not None and image_size < 1:
         raise GencoreError(f"image_size is {image_size}; expected at least 1.")
     if channels not in (None, 1, 3):

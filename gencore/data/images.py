@@ -77,7 +77,8 @@ def from_pil(image: Image, channels: Literal[1, 3] | None = None) -> Tensor:
 def resize_images(x: Tensor, image_size: int) -> Tensor:
     """Images (N, C, H, W), float in [-1, 1] or uint8, to (N, C, image_size, image_size) of the same dtype.
 
-    Central square, then the antialiased bicubic filter (Pillow's own), clipped to the range: bicubic overshoots.
+    Central square, then the antialiased bicubic filter as Pillow has it, clipped to the range (bicubic
+    overshoots). uint8 is clipped and rounded after each of the two passes, as in Pillow; float once, at the end.
     """
     if x.ndim != 4:
         raise GencoreError(

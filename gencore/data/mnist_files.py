@@ -34,7 +34,7 @@ def mnist(directory: str | os.PathLike[str], split: Split = "train", image_size:
     Raises GencoreError: missing, truncated or mismatched files, labels beyond 9.
     """
     check_split(split)
-    root = Path(directory).expanduser()
+    root = Path(os.path.expanduser(directory))
     parts = [_read_part(root, part) for part in STEMS if split in (part, "all")]
     if len({images.shape[1:] for images, _ in parts}) > 1:
         raise GencoreError(f"in {root}, training and test images differ in size: {[i.shape[1:] for i, _ in parts]}.")

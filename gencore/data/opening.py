@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 
 from gencore.data.bundled import Split, check_split, digits
 from gencore.data.source import Source
@@ -44,9 +44,9 @@ def open_source(
 
 def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, channels: int | None) -> Source:
     name, _, argument = spec.partition(":")
-    path = Path(spec).expanduser()
+    path = os.path.expanduser(spec)
     is_name = name in NAMES
-    if not is_name and path.is_dir():
+    if not is_name and os.path.isdir(path):
         from gencore.data.folder import image_folder
 
         return image_folder(path, image_size, channels, skip_corrupt)
@@ -54,11 +54,11 @@ def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, c
         raise GencoreError(f"skip_corrupt is for folders of images; {spec!r} is none. Leave it out.")
     if is_name:
         return _named(name, argument, spec, image_size, split)
-    if path.suffix in (".npy", ".npz"):
+    if path.endswith((".npy", ".npz")):
         from gencore.data.array_source import arrays
 
         return arrays(path, image_size=image_size)
-    if path.exists():
+    if os.path.exists(path):
         raise GencoreError(f"{spec!r} is a file of no known kind. Understood: {FORMS}.")
     raise GencoreError(f"no data {spec!r}: no such name, file or folder.{suggest(name, NAMES)} Understood: {FORMS}.")
 

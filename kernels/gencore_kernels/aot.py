@@ -27,7 +27,7 @@ from gencore_kernels.dispatch import interpreting
 
 ARCHITECTURES = (80, 90)
 TOLERANCE = 0.10
-_INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)(.*)")
+_INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+(?:x[0-9A-Za-z_.]+)?)(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

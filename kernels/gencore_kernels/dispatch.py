@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -31,7 +31,16 @@ ENVIRONMENT_VARIABLE = "GENCORE_KERNELS"
 MINIMUM_CAPABILITY = (8, 0)
 TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _override: ContextVar[str | None] = ContextVar("gencore_kernels_backend", default=None)
+
+
+def _constant_while_tracing(function: _Function) -> _Function:
+    """torch.compile calls `function` while tracing and keeps the answer. torch.compiler.assume_constant_result does the
+    same, but importing it costs seconds and imports triton."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 class BackendUnavailableError(ValueError):
@@ -97,7 +106,7 @@ def use_backend(backend: Backend) -> Iterator[None]:
         _override.reset(token)
 
 
-@torch.compiler.assume_constant_result
+@_constant_while_tracing
 def default_backend() -> str:
     """What "auto" stands for here: the innermost `use_backend`, else GENCORE_KERNELS, else "auto"."""
     chosen = _override.get()
@@ -106,13 +115,13 @@ def default_backend() -> str:
     return checked_backend(os.environ.get(ENVIRONMENT_VARIABLE, "auto") or "auto", ENVIRONMENT_VARIABLE)
 
 
-@torch.compiler.assume_constant_result
+@_constant_while_tracing
 def interpreting() -> bool:
     """Whether Triton's interpreter is on. Triton reads the variable when kernels are defined, so set it at start-up."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on")
 
 
-@torch.compiler.assume_constant_result
+@_constant_while_tracing
 def triton_installed() -> bool:
     """Whether `import triton` would find a package (nothing is imported)."""
     return _find_triton()
@@ -123,7 +132,7 @@ def _find_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-@torch.compiler.assume_constant_result
+@_constant_while_tracing
 def _capability(device_index: int) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device_index)
 
@@ -195,9 +204,5 @@ def explain(operation: str | Callable[..., Any], *args: Any, **kwargs: Any) -> E
     """
     name = operation if isinstance(operation, str) else getattr(operation, "__name__", repr(operation))
     if name not in _operations:
-        import gencore_kernels
-
-        getattr(gencore_kernels, name, None)  # resolves lazily, which registers the operation
-    if name not in _operations:
-        raise ValueError(f"no operation {name!r}; known: {', '.join(sorted(_operations)) or 'none imported yet'}")
+        raise ValueError(f"no operation {name!r}; known: {', '.join(sorted(_operations)) or 'none'}")
     return choose(_operations[name], kwargs.pop("backend", "auto"), *args, **kwargs)

@@ -81,19 +81,21 @@ def _configured_cases(
                     **shape, "BN": block, "BK": config.codes, "U": config.group_tiles, "S": splits,
                     "HAS_BIAS": has_bias, "CERTIFIED": True,
                 },
+                num_warps=triton_path.settle_warps(padded),
                 divisible_by_16=aligned,
                 architectures=(kind,),
             )  # fmt: skip
+        if not config.rescore_rows:
+            continue
         yield KernelCase(
             name=f"nearest_code/rescore_split D{dim} {config.rescore_rows}x{config.rescore_codes}",
             kernel=kernels.rescore_split,
             signature={"x": _FLOAT, **_CODES, **halves, **_FOUND, **_SIZES, **_STRIDES},
             constants={**shape, "BN": config.rescore_rows, "BK": config.rescore_codes},
-            num_warps=config.rescore_warps,
             num_stages=2,
             divisible_by_16=aligned,
             tensor_core="HGMMA" if kind == 90 and config.rescore_rows >= 64 else "HMMA",
-            work=config.rescore_rows * config.rescore_codes / (32 * config.rescore_warps),
+            work=config.rescore_rows * config.rescore_codes / (32 * 4),
             architectures=(kind,),
         )
 

@@ -18,7 +18,8 @@ from gencore_kernels.nearest_code import triton_statistics
 
 
 class Config(NamedTuple):
-    """Blocks of `score_groups` and of `rescore_split`. group tiles: U."""
+    """Blocks of `score_groups` (group_tiles is U) and of `rescore_split`; rescore_rows 0: no tier 1, straight to float64
+    (at 512 dimensions two halves of 16 rows alone take 256 registers a thread)."""
 
     rows: int
     codes: int
@@ -27,7 +28,6 @@ class Config(NamedTuple):
     group_tiles: int
     rescore_rows: int
     rescore_codes: int
-    rescore_warps: int = 4
 
 
 # Chosen from registers, spills and shared memory of the compiled code (python -m gencore_kernels.aot), not from timings.
@@ -38,13 +38,13 @@ CONFIGS = {
     (80, 64): Config(128, 64, 8, 3, 4, 64, 64),
     (80, 128): Config(64, 64, 4, 3, 4, 32, 64),
     (80, 256): Config(64, 64, 4, 2, 4, 16, 32),
-    (80, 512): Config(64, 32, 8, 1, 4, 16, 32, 8),
+    (80, 512): Config(64, 32, 8, 1, 4, 0, 0),
     (90, 16): Config(128, 64, 8, 4, 8, 64, 64),
     (90, 32): Config(128, 64, 8, 4, 8, 64, 64),
     (90, 64): Config(128, 64, 8, 3, 8, 64, 64),
     (90, 128): Config(256, 64, 16, 3, 8, 64, 32),
     (90, 256): Config(256, 64, 16, 2, 4, 16, 32),
-    (90, 512): Config(128, 64, 8, 1, 4, 16, 32, 8),
+    (90, 512): Config(128, 64, 8, 1, 4, 0, 0),
 }
 # The interpreter walks reductions entry by entry in Python.
 INTERPRETER_CONFIG = Config(16, 16, 4, 1, 4, 16, 16)
@@ -164,17 +164,19 @@ def search(
     kernels.settle_groups[triton.cdiv(num_rows, block), heads](
         x, prepared.codes, shifts, prepared.offsets, prepared.limits, group, best, second, bound, square,
         index, distance, listed, count, num_rows, num_codes, num_padded, *strides,
-        dim, padded, block, config.codes, config.group_tiles, splits, bias is not None, certified, **_FUSED,
+        dim, padded, block, config.codes, config.group_tiles, splits, bias is not None, certified,
+        num_warps=settle_warps(padded), **_FUSED,
     )
-    if certified:
+    rescored = certified and config.rescore_rows > 0
+    if rescored:
         kernels.rescore_split[4 * processors, heads](
             x, prepared.centre, prepared.high, prepared.low, prepared.offsets, prepared.limits, prepared.codes,
             index, distance, listed, count, still_listed, num_rows, num_codes, num_padded, *strides,
-            dim, padded, config.rescore_rows, config.rescore_codes, num_warps=config.rescore_warps, num_stages=2, **_FUSED,
+            dim, padded, config.rescore_rows, config.rescore_codes, num_warps=4, num_stages=2, **_FUSED,
         )
     kernels.rescan_float64[8 * processors, heads](
-        x, prepared.codes, shifts, prepared.offsets, index, distance, still_listed if certified else listed, count,
-        int(certified), num_rows, num_codes, num_padded, *strides,
+        x, prepared.codes, shifts, prepared.offsets, index, distance, still_listed if rescored else listed, count,
+        int(rescored), num_rows, num_codes, num_padded, *strides,
         dim, min(RESCAN_DIMS, padded), RESCAN_CODES, bias is not None, **_FUSED,
     )
     # fmt: on
@@ -184,6 +186,11 @@ def search(
 def settle_rows(padded: int) -> int:
     """Rows of a block of `settle_groups` and `prepare_rows`: 4096 entries on 4 warps do not spill."""
     return min(128, max(8, 4096 // padded))
+
+
+def settle_warps(padded: int) -> int:
+    """512 dimensions spill on 4 warps."""
+    return 8 if padded == 512 else 4
 
 
 def _prepare_rows(x: Tensor, prepared: Prepared, padded: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -35,4 +35,4 @@ def reconstruction_error(model: Autoencoder, code: Tensor, x: Tensor, error: Err
     """The error of what `model` makes of `code` (N, code_dim) against x (N, *data_shape), (N,)."""
     if error == "squared":
         return squared_error(model.generate(code), x)
-    return bernoulli_error(model.decoder(code), x)
+    return bernoulli_error(model.raw_output(code), x)

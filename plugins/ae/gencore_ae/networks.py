@@ -46,7 +46,11 @@ class Autoencoder(Model):
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Codes (N, code_dim) -> data (N, *data_shape)."""
         check_shape(z, (self.config.code_dim,))  # type: ignore[attr-defined]
-        return to_data(self.decoder(z), self.config.output)  # type: ignore[attr-defined]
+        return to_data(self.raw_output(z), self.config.output)  # type: ignore[attr-defined]
+
+    def raw_output(self, z: Tensor) -> Tensor:
+        """Codes (N, code_dim) -> the decoder's u (N, *data_shape): see `output` above."""
+        return self.decoder(z)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode, then generate."""

@@ -6,6 +6,7 @@ in the phase "autoencoder", L from gencore_ae.losses, summed over an example's n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -66,17 +67,14 @@ def one_phase(
     *,
     steps: int,
     schedule: Callable[[int], float] | None = None,
-    name: str = "autoencoder",
 ) -> tuple[Stage, ...]:
     """One stage in which one phase trains encoder and decoder together."""
     phase = Phase(name="autoencoder", parts=("encoder", "decoder"), optimizer=optimizer, schedule=schedule)
-    return (Stage(name=name, objective=objective, phases=(phase,), steps=steps),)
+    return (Stage(name="autoencoder", objective=objective, phases=(phase,), steps=steps),)
 
 
 def cosine(steps: int) -> Callable[[int], float]:
     """A schedule: the rate falls from 1 to 0 along half a cosine over `steps` iterations."""
-    import math
-
     return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
 
 

@@ -1,1 +1,1 @@
-"""Score and diffusion models, one file a paper."""
+"""Score and denoising models, one file a paper, and the samplers that run any of them."""

@@ -141,7 +141,7 @@ def test_an_error_in_a_thread_arrives_at_its_batch() -> None:
 
 
 def test_a_source_smaller_than_a_batch_is_refused_with_the_fix() -> None:
-    with pytest.raises(GencoreError, match="10 examples, fewer than one batch of 6 on each of 2 .* up to 5"):
+    with pytest.raises(GencoreError, match=r"10 examples, fewer than one batch of 6 on each of 2 .* up to 5"):
         Batches(numbered(10), 6, seed=0, world_size=2)
     assert len(Batches(numbered(10), 5, seed=0, world_size=2)[0]["x"]) == 5
     assert len(Batches(numbered(10), 64, seed=0, drop_last=False)[0]["x"]) == 10

@@ -5,14 +5,14 @@ from importlib import resources
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from gencore.data import Batches, check_batch, digits, gaussian, ring
 from gencore.errors import GencoreError
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
-    datasets = pytest.importorskip("sklearn.datasets")
-    reference = datasets.load_digits()
+    reference = load_digits()
     batch = digits("all").fetch(torch.arange(1797))
     assert torch.equal((batch["x"][:, 0] + 1) * 8, torch.from_numpy(reference.images).float())
     assert torch.equal(batch["label"], torch.from_numpy(reference.target).long())

@@ -1,4 +1,4 @@
-"""diffusion_step and quantile_abs against their formulas in float64: options, bad values, strides, dtypes, gradients."""
+"""diffusion_step and quantile_abs against their float64 formulas: options, bad values, strides, dtypes, gradients."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_ddpm_is_ddim_with_eta_one_where_nothing_is_clamped() -> None:
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_euler_over_sigma(eta, prediction) -> None:
-    """Karras et al. 2022, Algorithm 1, lines 4 and 5; ancestral: the step down to sigma_down, then noise of sigma_up."""
+    """Karras et al. 2022, Algorithm 1, lines 4 and 5; ancestral: the step down to sigma_down, plus sigma_up noise."""
     x, out, z = tensors()
     sigmas = [14.6, 5.0, 1.0, 0.3, 0.0]
     table = euler_table(sigmas, prediction=prediction, eta=eta)

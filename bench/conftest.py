@@ -1,0 +1,188 @@
+"""The benchmark harness: contestants of one case run in turn in one process, on one thread, by process CPU time.
+
+A suite calls the fixture `race` once a case. It first runs the operation's own tests (once a session and operation), then
+measures each contestant's error and peak extra memory, then times all of them interleaved, and adds a row to
+bench/results/<machine>.json. Rows of other cases in that file stay. bench/README.md says how to write a suite.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import ctypes
+import gc
+import json
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+Row = dict[str, Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bench")
+    group.addoption("--bench-rounds", type=int, default=9, help="interleaved rounds a case; the best one counts")
+    group.addoption("--bench-output", type=Path, default=None, help="result file; default bench/results/<machine>.json")
+    group.addoption("--bench-skip-tests", action="store_true", help="rows then say so, and the report shows no ratio")
+
+
+def command(*arguments: str) -> str:
+    """Standard output of a command, stripped; empty when it fails."""
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, str]:
+    """What the numbers depend on."""
+
+    def installed(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "cpu": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, 1 thread",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none: nothing was timed on a GPU",
+        **{name: installed(name) for name in ("torch", "triton", "diffusers", "faiss-cpu", "vector-quantize-pytorch")},
+        "python": platform.python_version(),
+        "commit": command("git", "rev-parse", "--short", "HEAD") or "none",
+        "date": date.today().isoformat(),
+    }
+
+
+def peak_extra_memory(run: Callable[[], Any]) -> int | None:
+    """Bytes by which a second run raises the resident set, results included; None where the kernel does not tell.
+
+    Free heap is given back and the high-water mark reset first, so that no earlier contestant's memory hides this one's.
+    """
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    run()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    reset.write_text("5")  # Linux: sets VmHWM back to the present resident set
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    kept = run()
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    del kept
+    return None if peak is None else max(0, int(peak[1]) * 1024 - before)
+
+
+class Results:
+    """Rows of this session, and the verdict of each operation's tests."""
+
+    def __init__(self, skip_tests: bool) -> None:
+        self.rows: list[Row] = []
+        self.skip_tests = skip_tests
+        self.verdicts: dict[str, str] = {}
+
+    def verdict(self, tests: str) -> str:
+        """Runs the tests in this folder, once. Fails the benchmark if one fails: a wrong kernel has no speed."""
+        if self.skip_tests:
+            return "not run"
+        if tests not in self.verdicts:
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "kernels"), *sys.path])}
+            run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+            done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.fail(f"{tests} does not pass, so no speed is reported:\n{done.stdout[-2000:]}", pytrace=False)
+            changed = command("git", "status", "--porcelain", "--", tests)
+            self.verdicts[tests] = "passed, with uncommitted changes" if changed else "passed"
+        return self.verdicts[tests]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = Results(config.getoption("--bench-skip-tests"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    rows = session.config.stash[RESULTS].rows
+    if not rows:
+        return
+    about = machine()
+    name = re.sub(r"[^a-z0-9]+", "-", (processor() if about["gpu"].startswith("none") else about["gpu"]).lower())
+    path = session.config.getoption("--bench-output") or ROOT / "bench" / "results" / f"{name.strip('-')}.json"
+    stored = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {(row["operation"], row["case"]) for row in rows}
+    kept = [row for row in stored if (row["operation"], row["case"]) not in new]
+    merged = sorted(kept + rows, key=lambda row: (row["operation"], row["case"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": about, "rows": merged}, indent=1) + "\n")
+    print(f"\n{len(rows)} rows written to {path}")
+
+
+RESULTS: pytest.StashKey[Results] = pytest.StashKey()
+Race = Callable[..., Row]
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
+    """race(operation, case, contestants, error=..., error_unit=..., tests=...) -> the row.
+
+    contestants: name -> function of no arguments; the first is ours. error: result of a contestant -> number, against
+    float64. tests: the folder that must pass first, default tests/kernels/<operation>.
+    """
+    results = request.config.stash[RESULTS]
+
+    def run(
+        operation: str,
+        case: str,
+        contestants: Mapping[str, Callable[[], Any]],
+        *,
+        error: Callable[[Any], float],
+        error_unit: str,
+        tests: str | None = None,
+    ) -> Row:
+        verdict = results.verdict(tests or f"tests/kernels/{operation}")
+        errors = {name: float(error(contestant())) for name, contestant in contestants.items()}  # compiles, too
+        peaks = {name: peak_extra_memory(contestant) for name, contestant in contestants.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+
+        def one_round() -> None:
+            for name, contestant in contestants.items():
+                start = time.process_time()
+                contestant()
+                seconds[name].append(time.process_time() - start)
+
+        benchmark.pedantic(one_round, rounds=request.config.getoption("--bench-rounds"), warmup_rounds=1)
+        best = {name: min(times[1:]) for name, times in seconds.items()}
+        ours = best[next(iter(contestants))]
+        row: Row = {"operation": operation, "case": case, "tests": verdict, "error_unit": error_unit}
+        row["contestants"] = [
+            {
+                "name": name,
+                "ratio": round(best[name] / ours, 3),
+                "milliseconds": round(best[name] * 1e3, 4),
+                "median_over_best": round(sorted(seconds[name][1:])[len(seconds[name][1:]) // 2] / best[name], 3),
+                "error": errors[name],
+                "peak_bytes": peaks[name],
+            }
+            for name in contestants
+        ]
+        benchmark.extra_info.update(row)
+        results.rows.append(row)
+        return row
+
+    return run

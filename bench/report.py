@@ -1,0 +1,128 @@
+"""Draws docs/benchmarks.md and docs/benchmarks.png from the files in bench/results, and holds a run against a baseline.
+
+python -m bench.report                                  draw
+python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED_FRACTION = 0.7
+
+INTRODUCTION = """# Benchmarks
+
+Drawn by `python -m bench.report` from `bench/results/`; `bench/README.md` says how to run them. All contestants of a
+case run in turn in one process, on one thread; the time is process CPU time, the best round. **Times faster** is a
+peer's time over ours in the same run. Error is against float64. Memory is the peak above the inputs, results included.
+No ratio is shown where the operation's tests were not run first.
+"""
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """Result files by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def megabytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:.1f} MB"
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a markdown table."""
+    yield "| operation | case | contestant | times faster | ms | spread | error | memory |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        mark = "" if row["tests"] == "passed" else " (1)"
+        for place, entry in enumerate(row["contestants"]):
+            ratio = f"{entry['ratio']:.2f}x{mark}" if row["tests"].startswith("passed") else "tests not run"
+            first = place == 0
+            cells = [row["operation"] if first else "", row["case"] if first else ""]
+            cells += [f"**{entry['name']}**" if first else entry["name"], "" if first else ratio]
+            cells += [f"{entry['milliseconds']:.3f}", f"{entry['median_over_best']:.2f}"]
+            cells += [f"{entry['error']:.2g} {row['error_unit']}", megabytes(entry["peak_bytes"])]
+            yield "| " + " | ".join(cells) + " |"
+    if any("uncommitted" in row["tests"] for row in rows):
+        yield "\n(1) The tests passed, with changes that were not committed yet."
+
+
+def draw_plot(files: dict[str, dict[str, Any]], path: Path) -> None:
+    """One bar a peer: how many times its time is ours, on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    bars = [
+        (f"{row['operation']}  {row['case']}  {entry['name']}", entry["ratio"])
+        for data in files.values()
+        for row in data["rows"]
+        if row["tests"].startswith("passed")
+        for entry in row["contestants"][1:]
+    ]
+    figure, axes = pyplot.subplots(figsize=(10, 0.8 + 0.24 * len(bars)))
+    labels, ratios = [bar[0] for bar in bars], [bar[1] for bar in bars]
+    axes.barh(
+        labels, [ratio - 1 for ratio in ratios], left=1, color=["#2a7f62" if r >= 1 else "#b5483a" for r in ratios]
+    )
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("peer's time / our time (right of 1: we are faster)")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def draw(results: Path, docs: Path) -> None:
+    """Writes docs/benchmarks.md and docs/benchmarks.png."""
+    files = load(results)
+    if not files:
+        raise SystemExit(f"no results in {results}: run python -m pytest bench/kernels/bench_*.py first")
+    lines = [INTRODUCTION, "![times faster than each peer](benchmarks.png)\n"]
+    for name, data in files.items():
+        lines += [f"## {name}\n", *(f"- {key}: {value}" for key, value in data["machine"].items()), ""]
+        lines += [*table(data["rows"]), ""]
+    (docs / "benchmarks.md").write_text("\n".join(lines))
+    draw_plot(files, docs / "benchmarks.png")
+
+
+def regressions(baseline: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    """Ratios of the baseline that the run misses or lacks. Ratios, not times: machines differ, ranks should not."""
+
+    def ratios(data: dict[str, Any]) -> dict[tuple[str, str, str], float]:
+        return {
+            (row["operation"], row["case"], entry["name"]): entry["ratio"]
+            for row in data["rows"]
+            for entry in row["contestants"][1:]
+        }
+
+    expected, found = ratios(baseline), ratios(run)
+    problems = [f"{' / '.join(key)}: missing from the run" for key in expected.keys() - found.keys()]
+    for key in expected.keys() & found.keys():
+        if found[key] < ALLOWED_FRACTION * expected[key]:
+            problems.append(f"{' / '.join(key)}: {found[key]:.2f}x, the baseline has {expected[key]:.2f}x")
+    return sorted(problems)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
+    parser.add_argument("--gate", nargs=2, type=Path, metavar=("BASELINE", "RUN"))
+    options = parser.parse_args(arguments)
+    if options.gate is None:
+        draw(ROOT / "bench" / "results", ROOT / "docs")
+        return 0
+    problems = regressions(*(json.loads(path.read_text()) for path in options.gate))
+    print("\n".join(problems) or "no ratio fell below 70 % of the baseline")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

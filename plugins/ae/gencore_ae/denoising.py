@@ -1,0 +1,52 @@
+"""Denoising autoencoder (Vincent, Larochelle, Bengio & Manzagol 2008, "Extracting and composing robust features with
+denoising autoencoders", ICML; Vincent et al. 2010, JMLR 11).
+
+    E_x E_{x~ ~ c(. | x)} ||x - g(f(x~))||^2
+The input is corrupted, the target is the clean x. With Gaussian noise the best r = g o f is the posterior mean, and it
+knows the score (Vincent 2011; Alain & Bengio 2013, arXiv:1211.4246):
+    r(x~) = E[x | x~] = x~ + sigma^2 grad log p_sigma(x~)
+so that on N(0, S) the best linear r is S (S + sigma^2 I)^-1.
+
+Deviations: masked numbers become -1 for images in [-1, 1] (the paper's 0, black); trained as a whole, not stacked.
+"""
+
+from __future__ import annotations
+
+from gencore import Adam, Recipe
+from gencore_ae.corruption import Corruption, corruption
+from gencore_ae.losses import Error
+from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.reconstruction import Reconstruction, check_error, cosine, one_phase
+
+
+def denoising_autoencoder(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 3000,
+    batch_size: int = 128,
+    code_dim: int = 32,
+    hidden: tuple[int, ...] = (256,),
+    noise: Corruption = "gaussian",
+    level: float = 0.5,
+    error: Error = "squared",
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`level`: the noise's standard deviation, or the share of numbers that are hit."""
+    check_error(error, data_shape)
+    return Recipe(
+        name="denoising-autoencoder",
+        model=DenseAutoencoder,
+        config=DenseAutoencoderConfig(
+            data_shape=data_shape,
+            code_dim=code_dim,
+            hidden=hidden,
+            output="logit" if error == "bernoulli" else "linear",
+        ),
+        stages=one_phase(
+            Reconstruction(error=error, corrupt=corruption(noise, level)),
+            Adam(learning_rate=learning_rate),
+            steps=steps,
+            schedule=cosine(steps),
+        ),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,73 @@
+"""Overcomplete and regularised autoencoder (Goodfellow, Bengio & Courville 2016, "Deep Learning", MIT Press, sections
+14.1 and 14.2).
+
+    E ||x - g(f(x))||^2 + Omega,   code_dim >= the numbers of x
+Without Omega the code has room for x itself: the network learns the identity, passes noise through and rebuilds what it
+has never seen. `regulariser`:
+    none       Omega = 0, the counter-example
+    noise      x is seen through N(0, strength^2): training with noise is Tikhonov regularisation of r = g o f (Bishop
+               1995, "Training with noise is equivalent to Tikhonov regularization")
+    jacobian   Omega = strength ||df / dx||_F^2, estimated with one probe (gencore_ae.penalties)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from torch import Tensor
+
+from gencore import Adam, Loss, Recipe
+from gencore.config import check
+from gencore_ae.corruption import corruption
+from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.penalties import estimated_jacobian
+from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+
+Regulariser = Literal["none", "noise", "jacobian"]
+
+
+class JacobianPenalty:
+    """weight * E ||df / dx||_F^2 by Hutchinson's estimate."""
+
+    def __init__(self, weight: float, *, probes: int = 1) -> None:
+        self.weight, self.probes = weight, probes
+
+    def __call__(self, model: Any, x: Tensor, code: Tensor) -> Loss:
+        """A `Penalty`."""
+        norm = estimated_jacobian(model.encode, x, self.probes).mean()
+        return Loss(self.weight * norm, {"jacobian": norm})
+
+
+def regularised(regulariser: Regulariser, strength: float) -> Reconstruction:
+    """The objective with Omega by name."""
+    check(strength >= 0, "strength", strength, "0 or more")
+    if regulariser == "jacobian":
+        return Reconstruction(penalties=(JacobianPenalty(strength),), double_backward=("encoder",))
+    check(regulariser in ("none", "noise"), "regulariser", regulariser, '"none", "noise" or "jacobian"')
+    return Reconstruction(corrupt=corruption("gaussian", strength) if regulariser == "noise" else None)
+
+
+def overcomplete_autoencoder(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 128,
+    code_dim: int = 256,
+    hidden: tuple[int, ...] = (),
+    regulariser: Regulariser = "noise",
+    strength: float = 0.5,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`strength`: the noise's standard deviation, or the Jacobian's weight."""
+    size = math.prod(data_shape)
+    check(code_dim >= size, "code_dim", code_dim, f"at least {size}, the numbers of an example")
+    return Recipe(
+        name="overcomplete-autoencoder",
+        model=DenseAutoencoder,
+        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden, code_activation="relu"),
+        stages=one_phase(
+            regularised(regulariser, strength), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)
+        ),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,64 @@
+"""Sparse autoencoder, L1 form (the code side of Olshausen & Field 1996, "Emergence of simple-cell receptive field
+properties by learning a sparse code for natural images", Nature 381; Ranzato et al. 2006, "Efficient learning of sparse
+representations with an energy-based model", NIPS).
+
+    E ||x - g(f(x))||^2 + lambda sum_j |h_j|,   h = relu(W x + b)
+The penalty alone is evaded by a small h and a large decoder, so each decoder column is scaled to length 1 after every
+step.
+
+Deviations: a feed-forward code where Olshausen & Field minimise over h; one layer each way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from gencore import Adam, Loss, Recipe
+from gencore.config import check
+from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.penalties import absolute_sum, normalise_columns
+from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+
+
+class L1Penalty:
+    """weight * E sum_j |h_j|."""
+
+    def __init__(self, weight: float) -> None:
+        check(weight >= 0, "sparsity", weight, "0 or more")
+        self.weight = weight
+
+    def __call__(self, model: Any, x: Tensor, code: Tensor) -> Loss:
+        """A `Penalty`."""
+        total = absolute_sum(code)
+        return Loss(self.weight * total, {"l1": total, "active": (code > 1e-3).float().mean()})
+
+
+def unit_dictionary(model: DenseAutoencoder) -> None:
+    """The decoder's columns to length 1."""
+    normalise_columns(model.decoder[0])  # type: ignore[index]
+
+
+def sparse_autoencoder(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 3000,
+    batch_size: int = 128,
+    code_dim: int = 128,
+    sparsity: float = 0.5,
+    learning_rate: float = 3e-3,
+) -> Recipe:
+    """`sparsity` is lambda, in the units of the squared error."""
+    return Recipe(
+        name="sparse-autoencoder",
+        model=DenseAutoencoder,
+        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=(), code_activation="relu"),
+        stages=one_phase(
+            Reconstruction(penalties=(L1Penalty(sparsity),), after=unit_dictionary),
+            Adam(learning_rate=learning_rate),
+            steps=steps,
+            schedule=cosine(steps),
+        ),
+        batch_size=batch_size,
+    )

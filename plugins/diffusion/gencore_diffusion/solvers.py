@@ -1,0 +1,218 @@
+"""The solvers of diffusion: ancestral, DDIM, Euler, Heun, DPM-Solver++. Any of them runs any model of the family.
+
+All move x from a higher noise level s to a lower one t (both standard deviations, x = x0 + s eps), with D the model's
+x0 at (x, s) and r = t / s:
+
+    DDPM         x = r^2 x + (1 - r^2) D + t sqrt(1 - r^2) z    posterior variance; "beta" draws more: ancestral_noise
+    DDIM(eta)    x = r' x + (1 - r') D + u z,  u = eta t sqrt(1 - r^2),  r' = sqrt(t^2 - u^2) / s
+    Euler        x = r x + (1 - r) D                            dx/ds = (x - D) / s
+    Heun         trapezoid over an Euler step, after `churn` adds noise; the last step, to 0, is Euler's
+    DPM++(2M)    x = r x + (1 - r) ((1 + c) D - c D'),  c = h / (2 h'),  h = log(s / t), D' and h' of the step before
+    DPM++(2M) SDE   x = r e^-k x + (1 - r e^-k) ((1 + c) D - c D') + t sqrt(1 - e^-2k) z,  k = eta h
+
+Papers: Ho et al. 2020, arXiv:2006.11239, eq. 6, 7; Song et al. 2021, arXiv:2010.02502, eq. 12, 16; Karras et al. 2022,
+arXiv:2206.00364, Algorithms 1, 2; Lu et al. 2022, arXiv:2211.01095, Algorithm 2 and section 5 (SDE). In the
+variance-preserving coordinates of the first two these are the papers' own equations, divided by sqrt(alpha-bar).
+`order` is the global order of convergence of the deterministic samplers; tests measure it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from gencore import Noise
+from gencore.config import check
+from gencore_diffusion.denoiser import Denoises
+from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler, drawn, report
+from gencore_diffusion.stepping import Callback, Step, Stepper, combine, combinations
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DDPMSampler(OneStepSampler):
+    """Ancestral sampling. `variance`: the posterior's, or beta (upper bound), section 3.2 of the DDPM paper."""
+
+    variance: Literal["posterior", "beta"] = "posterior"
+
+    def __post_init__(self) -> None:
+        DiffusionSampler.__post_init__(self)
+        check(self.variance in ("posterior", "beta"), "variance", self.variance, '"posterior" or "beta"')
+
+    def step(self, sigma: float, following: float) -> Step:
+        """Equations 6 and 7."""
+        kept = (following / sigma) ** 2
+        return Step(sigma, 1 - kept, kept, ancestral_noise(sigma, following, self.variance))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DDIMSampler(OneStepSampler):
+    """eta = 0 is deterministic, 1 draws as much noise as DDPM's posterior."""
+
+    eta: float = 0.0
+    order: ClassVar[int | None] = 1
+
+    def __post_init__(self) -> None:
+        DiffusionSampler.__post_init__(self)
+        check(0 <= self.eta <= 1, "eta", self.eta, "a number in [0, 1]")
+
+    def step(self, sigma: float, following: float) -> Step:
+        """Equations 12 and 16."""
+        drawn = self.eta * ancestral_noise(sigma, following, "posterior")
+        kept = math.sqrt(max(0.0, following**2 - drawn**2)) / sigma
+        return Step(sigma, 1 - kept, kept, drawn)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EulerSampler(OneStepSampler):
+    """The probability-flow ODE by Euler's method."""
+
+    order: ClassVar[int | None] = 1
+
+    def step(self, sigma: float, following: float) -> Step:
+        """x + (t - s) (x - D) / s."""
+        kept = 1 + (following - sigma) / sigma
+        return Step(sigma, 1 - kept, kept)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HeunSampler(DiffusionSampler):
+    """EDM's second-order sampler (Algorithm 2). `churn` is S_churn, spread over the steps within [S_min, S_max] =
+    `churn_range`; `churn_noise` is S_noise. Noise never rises above the model's sigma_max. 2 steps - 1 evaluations."""
+
+    steps: int = 18
+    churn: float = 0.0
+    churn_range: tuple[float, float] = (0.05, 50.0)
+    churn_noise: float = 1.003
+    order: ClassVar[int | None] = 2
+
+    def __post_init__(self) -> None:
+        DiffusionSampler.__post_init__(self)
+        check(0 <= self.churn < math.inf, "churn", self.churn, "0 or more")
+        low, high = self.churn_range
+        check(0 <= low <= high, "churn_range", self.churn_range, "0 <= lowest <= highest")
+        check(self.churn_noise > 0, "churn_noise", self.churn_noise, "a positive number")
+
+    def raised(self, model: Denoises, sigma: float, steps: int) -> float:
+        """The noise level after churn: sigma (1 + gamma), equation in Algorithm 2, line 4 to 5."""
+        low, high = self.churn_range
+        gamma = min(self.churn / steps, math.sqrt(2) - 1) if low <= sigma <= high else 0.0
+        return max(sigma, min(sigma * (1 + gamma), model.sigma_max))
+
+    def _solve(
+        self,
+        model: Denoises,
+        x: Tensor,
+        sigmas: list[float],
+        noise: Noise | None,
+        condition: Tensor | None,
+        callback: Callback | None,
+    ) -> Tensor:
+        steps = len(sigmas) - 1
+        starts = [self.raised(model, sigma, steps) for sigma in sigmas[:-1]]
+        plan: list[Step] = []
+        for start, end in zip(starts, sigmas[1:], strict=True):
+            plan += [Step(start, 1 - end / start, end / start), *([trapezoid(start, end)] if end else [])]
+        stepper = Stepper(model, plan, x, condition, self.settings)
+        place = 0
+        for step, (start, (sigma, end)) in enumerate(zip(starts, pairwise(sigmas), strict=True)):
+            if start > sigma:
+                added = self.churn_noise * math.sqrt(start**2 - sigma**2)
+                x = x.add(drawn(noise, x), alpha=added)
+            ahead = stepper(x, place)
+            x = stepper(ahead, place + 1, x) if end else ahead
+            place += 2
+            report(callback, step + 1, steps)
+        stepper.finish()
+        return x
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MultistepSampler(DiffusionSampler):
+    """DPM-Solver++(2M), data prediction: second order over two steps; the first, and a last to 0, are first order."""
+
+    steps: int = 20
+    eta: ClassVar[float]
+
+    def _solve(
+        self,
+        model: Denoises,
+        x: Tensor,
+        sigmas: list[float],
+        noise: Noise | None,
+        condition: Tensor | None,
+        callback: Callback | None,
+    ) -> Tensor:
+        estimate = [Step(sigma, 1.0, 0.0) for sigma in sigmas[:-1]]
+        stepper = Stepper(model, estimate, x, condition, self.settings)
+        updates = two_step_updates(sigmas, self.eta)
+        table = combinations(updates, x)
+        before = None
+        for place, (sigma, following) in enumerate(pairwise(sigmas)):
+            clean = stepper(x, place)
+            if following:
+                x = combine(x, clean, clean if before is None else before, table, place)
+                if self.eta:
+                    x = x.add(drawn(noise, x), alpha=fresh_noise(self.eta, sigma, following))
+            else:
+                x = clean
+            before = clean
+            report(callback, place + 1, len(updates))
+        stepper.finish()
+        return x
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DPMSolverSampler(MultistepSampler):
+    """DPM-Solver++(2M) of the probability-flow ODE: deterministic."""
+
+    order: ClassVar[int | None] = 2
+    eta: ClassVar[float] = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DPMSolverSDESampler(MultistepSampler):
+    """DPM-Solver++(2M) of the reverse SDE: fresh noise at each step, which corrects earlier errors."""
+
+    eta: ClassVar[float] = 1.0
+
+
+def two_step_updates(sigmas: list[float], eta: float) -> list[Step]:
+    """The combinations of (D, x, D of the step before) for every step; the last to 0 is D."""
+    updates, previous = [], 0.0
+    for sigma, following in pairwise(sigmas):
+        size = math.log(sigma / following) if following else math.inf
+        kept = (following / sigma) ** (1 + eta)
+        bend = size / (2 * previous) if previous and following else 0.0
+        updates.append(Step(sigma, (1 - kept) * (1 + bend), kept, -(1 - kept) * bend))
+        previous = size
+    return updates
+
+
+def fresh_noise(eta: float, sigma: float, following: float) -> float:
+    """Standard deviation of the noise that the SDE sampler draws: t sqrt(1 - (t / s)^(2 eta))."""
+    return following * math.sqrt(1 - (following / sigma) ** (2 * eta))
+
+
+def trapezoid(sigma: float, following: float) -> Step:
+    """Heun's correction, seen from the Euler step's result x' with the old x as third tensor.
+
+    x + (t - s)/2 (d + d'), d = (x' - x)/(t - s), d' = (x' - D')/t  =  x/2 + x' (2t - s)/(2t) + D' (s - t)/(2t).
+    """
+    return Step(following, (sigma - following) / (2 * following), (2 * following - sigma) / (2 * following), 0.5)
+
+
+def ancestral_noise(sigma: float, following: float, variance: Literal["posterior", "beta"]) -> float:
+    """Standard deviation that DDPM draws: t sqrt(1 - r^2), or s sqrt(1 - r^2) sqrt((1 + t^2) / (1 + s^2)) for "beta".
+
+    None at the last step, to 0. The second is sqrt(beta / alpha-bar_t), the paper's sigma_t^2 = beta_t rescaled.
+    """
+    if following == 0:
+        return 0.0
+    share = math.sqrt(1 - (following / sigma) ** 2)
+    if variance == "posterior":
+        return following * share
+    return sigma * share * math.sqrt((1 + following**2) / (1 + sigma**2))

@@ -1,0 +1,127 @@
+"""The inner loop that all samplers share: evaluate the model, then one pass over memory for everything else.
+
+A sampler is a plan: at which sigma to ask the model, and which linear combination of x0, x and a third tensor comes
+next (noise, or an earlier state). Guidance, x0 from the network's own prediction, clamping and the combination are one
+row of eight numbers for `gencore_kernels.diffusion_step`; the whole table lies on the device before the loop begins.
+
+Guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6, with scale = 1 + w): F = F(null) + scale (F(label) -
+F(null)). At scale 1 the model is asked with the label alone, at 0 without it alone: the same bits as no guidance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from gencore_kernels.diffusion_step import StepRow, diffusion_step, stack_rows
+from torch import Tensor
+
+from gencore.errors import GencoreError, NonFiniteError
+from gencore_diffusion.denoiser import Denoises
+
+Callback = Callable[[int, int], None]
+
+
+class Step(NamedTuple):
+    """The next state is p0 x0 + px x + other z, where x0 is the model's at (x, sigma) and z a third tensor."""
+
+    sigma: float
+    p0: float
+    px: float
+    other: float = 0.0
+
+
+class Settings(NamedTuple):
+    """How x0 is made from the network's predictions. `clip`: clamp to [-clip, clip]. `threshold`: the quantile of
+    dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3); the clamp is then at most `clip`."""
+
+    guidance: float = 1.0
+    clip: float | None = None
+    threshold: float | None = None
+
+
+class Stepper:
+    """`model` along `plan`, for a batch like x (N, ...). `stepper(x, k, other)` is the state after step k.
+
+    Raises GencoreError for guidance without a condition, NonFiniteError naming step and sigma where the model yields
+    NaN or infinity: at once on the CPU, in `finish` elsewhere, since asking a GPU would wait for it at every step.
+    """
+
+    def __init__(
+        self, model: Denoises, plan: Sequence[Step], x: Tensor, condition: Tensor | None, settings: Settings
+    ) -> None:
+        self.model, self.plan, self.threshold = model, plan, settings.threshold
+        labels = model.labels(condition, len(x))
+        check_guidance(settings.guidance, condition)
+        plain = condition is None or settings.guidance in (0.0, 1.0)
+        null = model.labels(None, len(x)) if settings.guidance == 0.0 or not plain else None
+        if plain:
+            self.shown = null if settings.guidance == 0.0 else labels
+        else:
+            assert labels is not None
+            assert null is not None
+            self.shown = torch.cat([labels, null])
+        self.copies = 1 if plain else 2
+        sigmas = torch.tensor([step.sigma for step in plan], dtype=torch.float64)
+        self.sigmas = sigmas.to(x.device)
+        skips, outs = (numbers.tolist() for numbers in model.scalings(sigmas))
+        radius = math.inf if settings.clip is None else settings.clip
+        rows = [
+            StepRow(skip, out, step.p0, step.px, 0.0, step.other, radius, settings.guidance)
+            for step, skip, out in zip(plan, skips, outs, strict=True)
+        ]
+        self.table = stack_rows(rows).to(x.device)
+        self.places = torch.arange(len(plan), dtype=torch.int32, device=x.device)
+        self.sums: list[tuple[int, Tensor]] = []
+
+    def __call__(self, x: Tensor, step: int, other: Tensor | None = None) -> Tensor:
+        """The state after step number `step` of the plan, of x's shape and dtype."""
+        sigma = self.sigmas[step].expand(self.copies * len(x))
+        out = self.model.predict(x if self.copies == 1 else torch.cat([x, x]), sigma, self.shown)
+        self._watch(step, out)
+        uncond = None
+        if self.copies == 2:
+            out, uncond = out.chunk(2)
+        return diffusion_step(
+            x, out, self.table, self.places[step], uncond=uncond, noise=other, threshold=self.threshold
+        )
+
+    def _watch(self, step: int, out: Tensor) -> None:
+        self.sums.append((step, out.sum()))
+        if out.device.type == "cpu":
+            self.finish()
+
+    def finish(self) -> None:
+        """Raise NonFiniteError if any prediction so far was not finite."""
+        for step, total in self.sums:
+            if not math.isfinite(total.item()):
+                raise NonFiniteError(
+                    f"The denoiser yields NaN or infinity at step {step + 1} of {len(self.plan)}, sigma "
+                    f"{self.plan[step].sigma:.6g}: its weights are broken, or that sigma is outside what it was "
+                    "trained on."
+                )
+        self.sums.clear()
+
+
+def combinations(steps: Sequence[Step], x: Tensor) -> Tensor:
+    """The table of `combine`, on x's device."""
+    rows = [StepRow(0.0, 1.0, step.p0, step.px, 0.0, step.other) for step in steps]
+    return stack_rows(rows).to(x.device)
+
+
+def combine(x: Tensor, x0: Tensor, other: Tensor, table: Tensor, place: int) -> Tensor:
+    """p0 x0 + px x + other z in one pass, without asking a model: multistep samplers."""
+    return diffusion_step(x, x0, table, torch.full((), place, dtype=torch.int32, device=x.device), noise=other)
+
+
+def check_guidance(guidance: float, condition: Tensor | None) -> None:
+    """Raise GencoreError for a guidance scale that is not finite, or that needs a condition where there is none."""
+    if not math.isfinite(guidance):
+        raise GencoreError(f"guidance is {guidance}; expected a finite number: 0 ignores the label, 1 obeys it.")
+    if condition is None and guidance not in (0.0, 1.0):
+        raise GencoreError(
+            f"guidance is {guidance}, but there is no condition to guide towards: pass labels (condition=3), to a "
+            "class-conditional model, or leave guidance at 1."
+        )

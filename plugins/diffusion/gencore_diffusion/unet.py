@@ -1,0 +1,186 @@
+"""The U-Net of DDPM (Ho et al. 2020, arXiv:2006.11239, appendix B), sized by its config.
+
+Residual blocks with group normalisation and SiLU, the embedded noise level added between the two convolutions, self-
+attention at the levels that ask for it, strided convolutions down, nearest-neighbour and a convolution up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gencore.config import check
+from gencore_diffusion.embedding import LevelEmbedding
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UNetConfig:
+    """`channels`: feature maps at each level, the image's size first, halved from level to level.
+
+    `attention`: one flag a level; the middle always attends. The last five fields are for reading checkpoints of
+    other libraries: `symmetric_padding` False pads strided convolutions at the right and bottom only.
+    """
+
+    channels: tuple[int, ...] = (32, 64)
+    blocks: int = 1
+    attention: tuple[bool, ...] = (False, False)
+    head_dim: int = 16
+    dropout: float = 0.0
+    norm_groups: int = 8
+    norm_eps: float = 1e-5
+    symmetric_padding: bool = True
+    cosine_first: bool = False
+    frequency_shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        groups = self.norm_groups
+        check(groups > 0, "norm_groups", groups, "a positive integer")
+        fits = bool(self.channels) and all(width > 0 and width % groups == 0 for width in self.channels)
+        check(fits, "channels", self.channels, f"positive multiples of norm_groups ({groups})")
+        check(self.channels[0] % 2 == 0, "channels[0]", self.channels[0], "an even number")
+        check(len(self.attention) == len(self.channels), "attention", self.attention, "one flag for each of channels")
+        check(self.blocks >= 1, "blocks", self.blocks, "at least 1")
+        check(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
+        check(self.norm_eps > 0, "norm_eps", self.norm_eps, "a positive number")
+        attending = [width for width, attends in zip(self.channels, self.attention, strict=True) if attends]
+        whole = self.head_dim > 0 and all(width % self.head_dim == 0 for width in (*attending, self.channels[-1]))
+        check(whole, "head_dim", self.head_dim, "a divisor of the channels at levels with attention and at the last")
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))) + level))), the first x through a 1 x 1 convolution where widths differ."""
+
+    def __init__(self, width_in: int, width: int, level_dim: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(config.norm_groups, width_in, eps=config.norm_eps)
+        self.conv_in = nn.Conv2d(width_in, width, 3, padding=1)
+        self.level = nn.Linear(level_dim, width)
+        self.norm_out = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv_out = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(width_in, width, 1) if width_in != width else nn.Identity()
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """x (N, width_in, H, W), level (N, level_dim) -> (N, width, H, W)."""
+        hidden = self.conv_in(F.silu(self.norm_in(x)))
+        hidden = hidden + rearrange(self.level(F.silu(level)), "n c -> n c 1 1")
+        return self.shortcut(x) + self.conv_out(self.dropout(F.silu(self.norm_out(hidden))))
+
+
+class Attention(nn.Module):
+    """Self-attention over places, added to its input."""
+
+    def __init__(self, width: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.heads = width // config.head_dim
+        self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) -> the same shape."""
+        places = rearrange(self.norm(x), "n c h w -> n (h w) c")
+        parts = (layer(places) for layer in (self.query, self.key, self.value))
+        split = (rearrange(part, "n l (k d) -> n k l d", k=self.heads) for part in parts)
+        seen = self.output(rearrange(F.scaled_dot_product_attention(*split), "n k l d -> n l (k d)"))
+        return x + rearrange(seen, "n (h w) c -> n c h w", h=x.shape[2])
+
+
+class Downsample(nn.Module):
+    """A 3 x 3 convolution of stride 2."""
+
+    def __init__(self, width: int, symmetric: bool) -> None:
+        super().__init__()
+        self.symmetric = symmetric
+        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1 if symmetric else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H / 2, W / 2)."""
+        return self.conv(x if self.symmetric else F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Nearest neighbour, then a 3 x 3 convolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 2 H, 2 W)."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class UNet(nn.Module):
+    """(x, noise level, label) -> a prediction of x's shape."""
+
+    def __init__(self, config: UNetConfig, *, image_channels: int, num_classes: int | None) -> None:
+        super().__init__()
+        widths, level_dim = config.channels, 4 * config.channels[0]
+        self.embedding = LevelEmbedding(
+            widths[0],
+            level_dim,
+            num_classes=num_classes,
+            cosine_first=config.cosine_first,
+            frequency_shift=config.frequency_shift,
+        )
+        self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
+        self.down, skips = nn.ModuleList(), [widths[0]]
+        width = widths[0]
+        for depth, following in enumerate(widths):
+            for _ in range(config.blocks):
+                self.down.append(self._block(width, following, level_dim, config.attention[depth], config))
+                width = following
+                skips.append(width)
+            if depth + 1 < len(widths):
+                self.down.append(Downsample(width, config.symmetric_padding))
+                skips.append(width)
+        self.middle = nn.ModuleList(
+            [
+                self._block(width, width, level_dim, True, config),
+                self._block(width, width, level_dim, False, config),
+            ]
+        )
+        self.up = nn.ModuleList()
+        for depth, following in reversed(list(enumerate(widths))):
+            for _ in range(config.blocks + 1):
+                block = self._block(width + skips.pop(), following, level_dim, config.attention[depth], config)
+                self.up.append(block)
+                width = following
+            if depth:
+                self.up.append(Upsample(width))
+        self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
+        self.head = nn.Conv2d(width, image_channels, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @staticmethod
+    def _block(width_in: int, width: int, level_dim: int, attends: bool, config: UNetConfig) -> nn.ModuleDict:
+        parts: dict[str, nn.Module] = {"residual": ResidualBlock(width_in, width, level_dim, config)}
+        if attends:
+            parts["attention"] = Attention(width, config)
+        return nn.ModuleDict(parts)
+
+    def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
+        """x (N, C, H, W), level (N,), label (N,) or None -> (N, C, H, W)."""
+        embedded = self.embedding(level, label)
+        x = self.stem(x)
+        skips = [x]
+        for part in self.down:
+            x = _run(part, x, embedded)
+            skips.append(x)
+        for part in self.middle:
+            x = _run(part, x, embedded)
+        for part in self.up:
+            x = _run(part, x if isinstance(part, Upsample) else torch.cat([x, skips.pop()], 1), embedded)
+        return self.head(F.silu(self.norm(x)))
+
+
+def _run(part: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
+    if not isinstance(part, nn.ModuleDict):
+        return part(x)
+    x = part["residual"](x, embedded)
+    return part["attention"](x) if "attention" in part else x

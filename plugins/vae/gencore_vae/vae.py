@@ -1,0 +1,131 @@
+"""The variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes", arXiv:1312.6114; Rezende,
+Mohamed & Wierstra 2014, arXiv:1401.4082).
+
+    L(x) = E_q(z|x) log p(x | z) - KL(q(z | x) || N(0, I))                                    (equation 3)
+    z = mean(x) + std(x) * eps,  eps ~ N(0, I)                                                (section 2.4)
+with one eps for each example, and the KL in closed form (appendix B). Everything is in nats, constants included.
+
+Deviations: Adam where the paper has Adagrad; two hidden layers of LeakyReLU where it has one of tanh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from gencore import Adam, Loss, Objective, Phase, Recipe, Stage
+from gencore.config import check
+from gencore.nn.distributions import DiagonalGaussian, Drawable, GlobalNoise, NoiseSource
+from gencore.nn.likelihood import Scale
+from gencore_vae.binary import BINARIZATIONS, Binarization, binarize, check_binary
+from gencore_vae.latent_variable import LatentVariableModel, Terms
+from gencore_vae.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
+
+
+class VAE(LatentVariableModel):
+    """A Gaussian posterior with diagonal covariance; the decoder as the config says."""
+
+    config_class = VAEConfig
+    regions = ("encoder", "decoder")
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__(config)
+        self.encoder = make_encoder(config, 2 * config.latent_dim)
+        self.decoder = make_decoder(config, config.latent_dim, num_parameters=NUM_PARAMETERS[config.likelihood])
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(latent_dim,)."""
+        return (self.config.latent_dim,)
+
+    @property
+    def likelihood_scale(self) -> Scale:
+        """A density, or a probability of binary images."""
+        return self.config.scale
+
+    def check_data(self, x: Tensor) -> None:
+        """The shape, finite, in range; and binary where the decoder is Bernoulli."""
+        super().check_data(x)
+        if self.config.likelihood == "bernoulli":
+            check_binary(x)
+
+    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> DiagonalGaussian:
+        """x (N, *data_shape) -> q(z | x), event (latent_dim,)."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        return DiagonalGaussian(mean, log_variance)
+
+    def proposal(self, x: Tensor) -> Drawable:
+        """q(z | x)."""
+        return self.encode(x)
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Drawable:
+        """z (N, latent_dim) -> p(x | z), event data_shape."""
+        return data_distribution(self.decoder(z), self.config)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x | z) at the mean of q(z | x): (N, *data_shape)."""
+        return self.generate(self.encode(x).mean).mean
+
+    def terms(self, x: Tensor, noise: NoiseSource) -> Terms:
+        """With the KL in closed form, which has less variance than log q - log p of the sample."""
+        posterior = self.encode(x)
+        return Terms(self.log_likelihood(x, posterior.draw(noise))[0], posterior.kl_to_standard_normal())
+
+
+class VariationalBound(Objective):
+    """Maximise E log p(x | z) - beta KL. `free_bits`, in nats an example, is a KL that costs nothing (Kingma et al.
+    2016, arXiv:1606.04934, appendix C.8, with all latents in one group): max(free_bits, mean KL)."""
+
+    def __init__(self, *, beta: float = 1.0, free_bits: float = 0.0, binarization: Binarization = "none") -> None:
+        super().__init__()
+        check(beta >= 0, "beta", beta, "0 or more")
+        check(free_bits >= 0, "free_bits", free_bits, "0 or more nats")
+        check(binarization in BINARIZATIONS, "binarization", binarization, f"one of {list(BINARIZATIONS)}")
+        self.beta, self.free_bits, self.binarization = beta, free_bits, binarization
+
+    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+        """Nats per example, mean over the batch."""
+        x = binarize(batch["x"], self.binarization)
+        terms = model.terms(x, GlobalNoise(len(x), x.device))
+        log_likelihood, kl = terms.log_likelihood.mean(), terms.kl.mean()
+        total = self.beta * kl.clamp_min(self.free_bits) - log_likelihood
+        return Loss(total, {"log_likelihood": log_likelihood, "kl": kl})
+
+
+def one_player(objective: Objective, *, steps: int, learning_rate: float, parts: tuple[str, ...]) -> tuple[Stage, ...]:
+    """One stage, one phase "autoencoder", Adam."""
+    phase = Phase(name="autoencoder", parts=parts, optimizer=Adam(learning_rate=learning_rate))
+    return (Stage(objective=objective, phases=(phase,), steps=steps),)
+
+
+def vae(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 8,
+    hidden: tuple[int, ...] = (256, 256),
+    likelihood: Literal["gaussian", "gaussian-diagonal"] = "gaussian",
+    decoder_std: float = 0.3,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """The Gaussian decoder: N(f(z), decoder_std^2 I), or "gaussian-diagonal", whose variances are learned."""
+    expected = ("gaussian", "gaussian-diagonal")
+    check(likelihood in expected, "likelihood", likelihood, f"one of {list(expected)}; see also bernoulli-vae")
+    return Recipe(
+        name="vae",
+        model=VAE,
+        config=VAEConfig(
+            data_shape=data_shape,
+            latent_dim=latent_dim,
+            hidden=hidden,
+            likelihood=likelihood,
+            decoder_std=decoder_std,
+        ),
+        stages=one_player(
+            VariationalBound(), steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")
+        ),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,97 @@
+"""As a newcomer: a new environment, the README's commands; then the wheel and a stranger's plugin, outside the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fresh-install"), pytest.mark.timeout(1800)]
+CUT = {"HF_HUB_OFFLINE": "1", "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+
+
+def run(command: str, environment: Path, folder: Path, **variables: str) -> str:
+    """A shell command with the environment's programs first; its output."""
+    path = f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    variables = {"PATH": path, "OMP_NUM_THREADS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "PYTHONPATH"}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=inherited | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed and the new files, without what git ignores."""
+    copy = tmp_path_factory.mktemp("tree") / "gencore"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fresh") / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return folder
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_of_the_readme(tree: Path, environment: Path) -> None:
+    """Each `sh` block, in order; after the install the network is cut. Then the Python block."""
+    commands = [line for block in blocks((tree / "README.md").read_text(), "sh") for line in block.splitlines() if line]
+    assert commands[0].startswith("pip install -e")
+    assert len(commands) > 8
+    run(commands[0], environment, tree)
+    outputs = {command: run(command, environment, tree, **CUT) for command in commands[1:]}
+    assert (tree / "samples.png").stat().st_size > 10_000
+    assert any("torch.Size([16, 1, 32, 32])" in output for output in outputs.values())
+    assert "wgan-gp" in outputs["gencore list"]
+    (tree / "block.py").write_text("".join(blocks((tree / "README.md").read_text(), "python")).replace("steps=50", "steps=3"))
+    run("python block.py", environment, tree, **CUT)
+    run("gencore sample my-lsgan -n 4 -o mine.png", environment, tree, **CUT)
+
+
+def test_the_wheel_outside_the_tree(tree: Path, environment: Path, tmp_path: Path) -> None:
+    """Built from the sdist (`python -m build` does both), installed where no source is in reach."""
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(tmp_path), str(tree)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    run(f"pip uninstall -q -y gencore && pip install -q --no-deps {wheel}", environment, tmp_path)
+    run("gencore sample dcgan-mnist -n 16 -o out.png", environment, tmp_path, **CUT)
+    assert (tmp_path / "out.png").is_file()
+    where = run("python -c 'import gencore, gencore_gan, gencore_hub; print(gencore_gan.__file__)'", environment, tmp_path)
+    assert "site-packages" in where
+
+
+def test_a_strangers_plugin(tree: Path, environment: Path, tmp_path: Path) -> None:
+    """The template, copied out, installed beside the wheel, found, trained and held to the suite."""
+    stranger = tmp_path / "stranger"
+    shutil.copytree(tree / "examples" / "plugin-template", stranger)
+    run("pip install -q --no-deps .", environment, stranger)
+    run(f"pip install -q pytest -c {tree / 'constraints.txt'}", environment, stranger)
+    assert "affine-gaussian" in run("gencore plugins", environment, tmp_path)
+    run("gencore train affine-gaussian --data digits --steps 20 --out runs/affine", environment, tmp_path, **CUT)
+    run("python -m pytest -q -p no:cacheprovider tests", environment, stranger)
+    run("gencore sample runs/affine -n 4 -o affine.png", environment, tmp_path, **CUT)
+    run("pip uninstall -q -y gencore-affine", environment, tmp_path)
+    told = subprocess.run(
+        [environment / "bin" / "gencore", "sample", "runs/affine"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 1
+    assert 'pip install "gencore-affine"' in re.sub(r"\s+", " ", told.stderr)

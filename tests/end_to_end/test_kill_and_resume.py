@@ -1,0 +1,100 @@
+"""SIGKILL at any time, then --resume: the bits of the run that was never killed. SIGTERM ends with a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+RUNS = {
+    "wgan-gp": ["wgan-gp", "--steps", "40", "--set", "width=8", "--set", "latent_dim=8"],
+    "dcgan": ["dcgan", "--steps", "60", "--set", "width=8"],
+    "vq-vae": ["vq-vae", "--steps", "30", "--set", "prior_steps=30", "--set", "width=8", "--set", "prior_width=8"],
+}
+
+
+def start(arguments: list[str], out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "gencore.cli", "train", *arguments, "--out", str(out), "--quiet"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, error = process.communicate(timeout=300)
+    return process.returncode, error
+
+
+def settings(system: str) -> list[str]:
+    every = ["--checkpoint-every", "5", "--sample-every", "20", "--log-every", "5", "--seed", "3", "--batch-size", "16"]
+    return [*RUNS[system], "--data", "digits", *every]
+
+
+def kill_after(process: subprocess.Popen[str], out: Path, checkpoints: int, number: int) -> None:
+    """Send the signal once so many checkpoints have been seen."""
+    seen: set[str] = set()
+    while process.poll() is None and len(seen) < checkpoints:
+        seen |= {path.name for path in (out / "checkpoints").glob("step-*")}
+        time.sleep(0.01)
+    process.send_signal(number)
+
+
+def log(out: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def files(out: Path) -> dict[str, bytes]:
+    names = ["model.safetensors", "config.json", "samples.png"]
+    last = max((out / "checkpoints").iterdir())
+    return {name: (out / name).read_bytes() for name in names} | {
+        "state": (last / "state.safetensors").read_bytes(),
+        "grids": b"".join(path.read_bytes() for path in sorted((out / "samples").iterdir())),
+    }
+
+
+@pytest.mark.parametrize("system", RUNS)
+def test_killed_twice_and_resumed(system: str, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    code, error = finish(start(settings(system), whole))
+    assert code == 0, error
+    process = start(settings(system), killed)
+    kill_after(process, killed, 2, signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+    again = start(["--resume"], killed)
+    kill_after(again, killed, 4, signal.SIGKILL)
+    assert finish(again)[0] == -signal.SIGKILL
+    code, error = finish(start([*settings(system), "--resume"], killed))
+    assert code == 0, error
+    assert log(killed) == log(whole)
+    assert files(killed) == files(whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop(number: int, code: int, tmp_path: Path) -> None:
+    """A checkpoint of the very iteration, and the command that continues."""
+    out = tmp_path / "run"
+    process = start([*settings("dcgan")[:1], "--steps", "100000", "--set", "width=8", "--checkpoint-every", "5"], out)
+    kill_after(process, out, 1, number)
+    returned, error = finish(process)
+    assert returned == code
+    assert f"gencore train --resume --out {out}" in error
+    assert "Traceback" not in error
+
+
+def test_resume_refuses_other_settings(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert finish(start([*settings("dcgan")[:1], "--steps", "2", "--set", "width=8"], out))[0] == 0
+    code, error = finish(start(["dcgan", "--steps", "3", "--set", "width=8", "--resume"], out))
+    assert code == 1
+    assert "steps was 2, now 3" in error
+    code, error = finish(start(["--resume"], tmp_path / "nothing"))
+    assert code == 1
+    assert "no run to resume" in error
