@@ -1,7 +1,7 @@
 """The benchmark harness: contestants of one case run in turn in one process, on one thread, by process CPU time.
 
-A suite calls the fixture `race` once a case. It first runs the operation's own tests (once a session and operation), then
-measures each contestant's error and peak extra memory, then times all of them interleaved, and adds a row to
+A suite calls the fixture `race` once a case. It first runs the operation's own tests (once a session and operation),
+then measures each contestant's error and peak extra memory, then times all of them interleaved, and adds a row to
 bench/results/<machine>.json. Rows of other cases in that file stay. bench/README.md says how to write a suite.
 """
 

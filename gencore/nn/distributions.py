@@ -20,6 +20,9 @@ from gencore.nn.likelihood import gaussian_log_density, kl_to_standard_normal
 class NoiseSource(Protocol):
     """`gencore.Noise`, or `GlobalNoise`: each call draws (count, *shape) float32."""
 
+    count: int
+    device: torch.device
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal."""
         ...

@@ -71,6 +71,35 @@ def test_a_killed_directory_is_absent_or_whole_and_its_rest_goes_with_the_next(t
     assert leftovers(tmp_path) == []
 
 
+def test_everything_is_on_the_disk_before_it_is_renamed_and_the_rename_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, int]] = []
+    renamed: list[list[tuple[int, int]]] = []
+
+    def identity(path: int | Path) -> tuple[int, int]:
+        return os.stat(path).st_dev, os.stat(path).st_ino
+
+    def rename(source: Path, target: Path) -> None:
+        needed = [source, *source.rglob("*")] if source.is_dir() else [source]
+        assert {identity(path) for path in needed} <= set(synced)
+        renamed.append(list(synced))
+        really_rename(source, target)
+
+    really_rename = os.rename
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(identity(descriptor)))
+    monkeypatch.setattr("os.replace", rename)
+    atomic_write(tmp_path / "file", b"x")
+    assert synced[len(renamed[0]) :] == [identity(tmp_path)]
+    synced.clear()
+    monkeypatch.setattr("os.rename", rename)
+    with atomic_directory(tmp_path / "folder") as new:
+        (new / "sub").mkdir()
+        (new / "sub" / "file").write_bytes(b"x")
+    assert synced[len(renamed[1]) :] == [identity(tmp_path)]
+    assert len(renamed) == 2
+
+
 def test_nothing_appears_when_the_block_raises(tmp_path: Path) -> None:
     def interrupted() -> None:
         with atomic_directory(tmp_path / "new") as new:

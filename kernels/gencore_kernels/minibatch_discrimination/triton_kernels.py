@@ -82,7 +82,7 @@ def backward_kernel(m_ptr, g_ptr, grad_ptr, N, B, C: tl.constexpr, BLOCK_I: tl.c
         for c in tl.static_range(C):
             other = tl.load(base + c * N + j, mask=j < N, other=0.0)
             signed = (other[:, None] - mine[c][None, :]) * big
-            signed = tl.maximum(signed, -weight, propagate_nan=tl.PropagateNan.ALL)
+            signed = tl.maximum(signed, -weight)
             signed = tl.minimum(signed, weight, propagate_nan=tl.PropagateNan.ALL)
             added = added + (sums[c] + tl.sum(signed, axis=0),)
         sums = added

@@ -243,7 +243,7 @@ def rescore_split(
         low_norm = tl.sqrt(tl.sum(low.to(tl.float32) * low.to(tl.float32), axis=1)) * down
         norm = tl.sqrt(tl.sum(X * X, axis=1))
         E = 2.002 * (tl.sqrt(tl.sum(lost * lost, axis=1)) * largest_norm + norm * largest_loss + low_norm * largest_low)
-        E += _slack(norm, largest_norm, largest_offset, 3 * DP + 8)
+        E += _slack(norm, largest_norm, largest_offset, DP + 12)  # the products with a low half are summed first
         factor = -2.0 * down
         best = tl.full((BN,), float("inf"), tl.float32)
         second = best

@@ -1,5 +1,5 @@
-"""Contractive autoencoder (Rifai, Vincent, Muller, Glorot & Bengio 2011, "Contractive auto-encoders: explicit invariance
-during feature extraction", ICML).
+"""Contractive autoencoder (Rifai, Vincent, Muller, Glorot & Bengio 2011, "Contractive auto-encoders: explicit
+invariance during feature extraction", ICML).
 
     E ||x - g(f(x))||^2 + lambda E ||df / dx||_F^2                                        (equation 3)
     one sigmoid layer:  ||J||_F^2 = sum_j (h_j (1 - h_j))^2 sum_i W_ji^2                  (equation 4)
@@ -92,10 +92,10 @@ def contractive_autoencoder(
     batch_size: int = 128,
     code_dim: int = 64,
     hidden: tuple[int, ...] = (),
-    weight: float = 0.1,
+    weight: float = 1.0,
     jacobian: Literal["closed-form", "hutchinson"] = "closed-form",
     probes: int = 1,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-2,
 ) -> Recipe:
     """`weight` is lambda. `hidden` needs jacobian="hutchinson"."""
     check(not hidden or jacobian == "hutchinson", "jacobian", jacobian, '"hutchinson" where there are hidden layers')

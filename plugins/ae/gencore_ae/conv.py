@@ -98,7 +98,7 @@ def conv_autoencoder(
     width: int = 16,
     upsampling: Literal["transposed", "resize"] = "transposed",
     error: Error = "squared",
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
 ) -> Recipe:
     """`width`: channels at half the image's size."""
     check_error(error, data_shape)

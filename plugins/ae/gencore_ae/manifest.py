@@ -23,7 +23,7 @@ family = Family(
                 authors="Baldi & Hornik",
                 year=1989,
             ),
-            model=_DENSE,
+            model="gencore_ae.linear:LinearAutoencoder",
             recipe="gencore_ae.linear:linear_autoencoder",
             roles=_ROLES,
             claims=_EXACT,
@@ -75,7 +75,8 @@ family = Family(
             family="ae",
             summary="An L1 penalty on the code, a dictionary of unit columns",
             paper=Paper(
-                title="Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for Natural Images",
+                title="Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for Natural "
+                "Images",
                 authors="Olshausen & Field",
                 year=1996,
             ),

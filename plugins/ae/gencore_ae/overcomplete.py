@@ -57,7 +57,7 @@ def overcomplete_autoencoder(
     hidden: tuple[int, ...] = (),
     regulariser: Regulariser = "noise",
     strength: float = 0.5,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
 ) -> Recipe:
     """`strength`: the noise's standard deviation, or the Jacobian's weight."""
     size = math.prod(data_shape)

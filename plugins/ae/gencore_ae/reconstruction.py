@@ -84,5 +84,6 @@ def check_error(error: Error, data_shape: tuple[int, ...]) -> None:
         raise GencoreError(f'error is {error!r}; expected "squared" or "bernoulli".')
     if error == "bernoulli" and len(data_shape) != 3:
         raise GencoreError(
-            f'error is "bernoulli" for data of shape {data_shape}; it is for images (C, H, W) in [-1, 1]. Take "squared".'
+            f'error is "bernoulli" for data of shape {data_shape}; it is for images (C, H, W) in [-1, 1]. Take '
+            '"squared".'
         )

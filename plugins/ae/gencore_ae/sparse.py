@@ -46,8 +46,8 @@ def sparse_autoencoder(
     steps: int = 3000,
     batch_size: int = 128,
     code_dim: int = 128,
-    sparsity: float = 0.5,
-    learning_rate: float = 3e-3,
+    sparsity: float = 0.12,
+    learning_rate: float = 1e-2,
 ) -> Recipe:
     """`sparsity` is lambda, in the units of the squared error."""
     return Recipe(

@@ -44,8 +44,8 @@ def target_sparse_autoencoder(
     batch_size: int = 128,
     code_dim: int = 128,
     rho: float = 0.05,
-    weight: float = 3.0,
-    learning_rate: float = 3e-3,
+    weight: float = 1.0,
+    learning_rate: float = 1e-2,
 ) -> Recipe:
     """`weight` is beta, in the units of the squared error; `rho` the wanted mean activation."""
     return Recipe(

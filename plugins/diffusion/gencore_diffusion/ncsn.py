@@ -20,11 +20,11 @@ from torch import Tensor
 from gencore import EMA, ModelConfig, Recipe, Sampler
 from gencore.config import check
 from gencore_diffusion import schedules
-from gencore_diffusion.denoiser import Denoiser
+from gencore_diffusion.denoiser import Denoiser, noise_levels
 from gencore_diffusion.langevin import AnnealedLangevinSampler
 from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
 from gencore_diffusion.objective import check_label_drop, denoising_stages
-from gencore_diffusion.parametrization import Scalings, preserving_scale
+from gencore_diffusion.parametrization import Scalings, from_x0, preserving_scale, scalings
 from gencore_diffusion.samplers import SAMPLERS
 from gencore_diffusion.unet import UNetConfig
 
@@ -93,9 +93,7 @@ class NCSN(Denoiser):
     def score(self, x: Tensor, sigma: Tensor | float, condition: Tensor | None = None) -> Tensor:
         """grad log p(x; sigma), x's shape; arguments and errors as `denoise`."""
         clean = self.denoise(x, sigma, condition)
-        return (clean - x) / torch.as_tensor(sigma, dtype=x.dtype, device=x.device).square().reshape(
-            -1, *[1] * (x.dim() - 1)
-        )
+        return from_x0(clean, x, scalings("score", noise_levels(sigma, x)))
 
     def default_sampler(self) -> Sampler:
         """Annealed Langevin dynamics at the trained levels, 5 steps each as in the paper of 2020."""

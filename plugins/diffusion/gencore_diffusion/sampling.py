@@ -39,6 +39,7 @@ class DiffusionSampler(abc.ABC):
     """The model's own noise levels, or Karras' with rho = 7 in the model's range."""
 
     order: ClassVar[int | None] = None
+    """Global order of convergence: of the flow, or of mean and variance where noise is drawn. None: no solver."""
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, "steps", self.steps, "at least 1")

@@ -13,7 +13,7 @@ x0 at (x, s) and r = t / s:
 Papers: Ho et al. 2020, arXiv:2006.11239, eq. 6, 7; Song et al. 2021, arXiv:2010.02502, eq. 12, 16; Karras et al. 2022,
 arXiv:2206.00364, Algorithms 1, 2; Lu et al. 2022, arXiv:2211.01095, Algorithm 2 and section 5 (SDE). In the
 variance-preserving coordinates of the first two these are the papers' own equations, divided by sqrt(alpha-bar).
-`order` is the global order of convergence of the deterministic samplers; tests measure it.
+`order` is declared by each and measured by tests.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class DDPMSampler(OneStepSampler):
     """Ancestral sampling. `variance`: the posterior's, or beta (upper bound), section 3.2 of the DDPM paper."""
 
     variance: Literal["posterior", "beta"] = "posterior"
+    order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         DiffusionSampler.__post_init__(self)
@@ -135,6 +136,7 @@ class MultistepSampler(DiffusionSampler):
     """DPM-Solver++(2M), data prediction: second order over two steps; the first, and a last to 0, are first order."""
 
     steps: int = 20
+    order: ClassVar[int | None] = 2
     eta: ClassVar[float]
 
     def _solve(
@@ -169,7 +171,6 @@ class MultistepSampler(DiffusionSampler):
 class DPMSolverSampler(MultistepSampler):
     """DPM-Solver++(2M) of the probability-flow ODE: deterministic."""
 
-    order: ClassVar[int | None] = 2
     eta: ClassVar[float] = 0.0
 
 

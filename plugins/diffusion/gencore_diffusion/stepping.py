@@ -60,8 +60,11 @@ class Stepper:
         if plain:
             self.shown = null if settings.guidance == 0.0 else labels
         else:
-            assert labels is not None
-            assert null is not None
+            if labels is None or null is None:
+                raise GencoreError(
+                    f"guidance is {settings.guidance}, but the model has no prediction without a label (it was not "
+                    "trained with dropped labels, or takes none): leave guidance at 1."
+                )
             self.shown = torch.cat([labels, null])
         self.copies = 1 if plain else 2
         sigmas = torch.tensor([step.sigma for step in plan], dtype=torch.float64)

@@ -7,6 +7,7 @@ arXiv:1511.06434), without batch normalisation: a bound of one example must not 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Literal
 
@@ -26,35 +27,44 @@ LOWEST_LOG_VARIANCE = -6.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class VAEConfig(ModelConfig):
-    """`likelihood`, the decoder's p(x | z):
-    gaussian            N(f(z), decoder_std^2 I)
-    gaussian-diagonal   N(f(z), diag s(z)^2), the variance a second head of the decoder, at least exp(-6)
-    bernoulli           binary images of -1 and 1; decoder_std is not used
-    `hidden`: widths of the dense networks, () for linear maps. `width`: channels of the convolutional ones at half size.
-    `levels`: of the data, for bits per dimension; 256 for 8-bit images.
-    """
+class AutoencoderConfig(ModelConfig):
+    """`hidden`: widths of the dense networks, () for linear maps. `width`: channels of the convolutional ones at half
+    the image's size."""
 
     data_shape: tuple[int, ...]
     latent_dim: int = 8
-    likelihood: Likelihood = "gaussian"
-    decoder_std: float = 0.3
     network: Literal["dense", "conv"] = "dense"
     hidden: tuple[int, ...] = (256, 256)
     width: int = 32
-    levels: int = 256
 
     def __post_init__(self) -> None:
         check(bool(self.data_shape) and min(self.data_shape) > 0, "data_shape", self.data_shape, "positive sizes")
         check(self.latent_dim > 0, "latent_dim", self.latent_dim, "a positive integer")
-        check(self.likelihood in NUM_PARAMETERS, "likelihood", self.likelihood, f"one of {list(NUM_PARAMETERS)}")
-        check(self.decoder_std > 0, "decoder_std", self.decoder_std, "a positive standard deviation")
         check(self.network in ("dense", "conv"), "network", self.network, '"dense" or "conv"')
         check(min(self.hidden, default=1) > 0, "hidden", self.hidden, "positive widths")
         check(self.width > 0, "width", self.width, "a positive integer")
-        check(self.levels >= 2, "levels", self.levels, "at least 2")
         if self.network == "conv":
             check_image_shape(self.data_shape)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VAEConfig(AutoencoderConfig):
+    """`likelihood`, the decoder's p(x | z):
+    gaussian            N(f(z), decoder_std^2 I)
+    gaussian-diagonal   N(f(z), diag s(z)^2), the variance a second head of the decoder, at least exp(-6)
+    bernoulli           binary images of -1 and 1; decoder_std is not used
+    `levels`: of the data, for bits per dimension; 256 for 8-bit images.
+    """
+
+    likelihood: Likelihood = "gaussian"
+    decoder_std: float = 0.3
+    levels: int = 256
+
+    def __post_init__(self) -> None:
+        AutoencoderConfig.__post_init__(self)
+        check(self.likelihood in NUM_PARAMETERS, "likelihood", self.likelihood, f"one of {list(NUM_PARAMETERS)}")
+        check(self.decoder_std > 0, "decoder_std", self.decoder_std, "a positive standard deviation")
+        check(self.levels >= 2, "levels", self.levels, "at least 2")
 
     @property
     def scale(self) -> Scale:
@@ -78,7 +88,7 @@ def channels_of(size: int, width: int) -> tuple[int, ...]:
     return tuple(width * 2**level for level in range(max(1, int(math.log2(size // 4)))))
 
 
-def make_encoder(config: VAEConfig, outputs: int) -> nn.Sequential:
+def make_encoder(config: AutoencoderConfig, outputs: int) -> nn.Sequential:
     """x (N, *data_shape) -> (N, outputs)."""
     if config.network == "dense":
         return nn.Sequential(nn.Flatten(), mlp((math.prod(config.data_shape), *config.hidden, outputs)))
@@ -92,7 +102,7 @@ def make_encoder(config: VAEConfig, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * places, outputs))
 
 
-def make_decoder(config: VAEConfig, inputs: int, *, num_parameters: int) -> nn.Sequential:
+def make_decoder(config: AutoencoderConfig, inputs: int, *, num_parameters: int) -> nn.Sequential:
     """z (N, inputs) -> (N, num_parameters, *data_shape)."""
     shape = config.data_shape
     if config.network == "dense":
@@ -101,7 +111,7 @@ def make_decoder(config: VAEConfig, inputs: int, *, num_parameters: int) -> nn.S
     maps = channels_of(shape[1], config.width)[::-1]
     side = shape[1] >> len(maps)
     layers = [nn.Linear(inputs, maps[0] * side**2), nn.LeakyReLU(0.2), nn.Unflatten(1, (maps[0], side, side))]
-    for channels, following in zip(maps, maps[1:], strict=False):
+    for channels, following in itertools.pairwise(maps):
         layers += [nn.ConvTranspose2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2)]
     last = nn.ConvTranspose2d(maps[-1], num_parameters * shape[0], 4, 2, 1)
     return nn.Sequential(*layers, last, nn.Unflatten(1, (num_parameters, shape[0])))

@@ -90,7 +90,8 @@ class VariationalBound(Objective):
         x = binarize(batch["x"], self.binarization)
         terms = model.terms(x, GlobalNoise(len(x), x.device))
         log_likelihood, kl = terms.log_likelihood.mean(), terms.kl.mean()
-        total = self.beta * kl.clamp_min(self.free_bits) - log_likelihood
+        cost = kl.clamp_min(self.free_bits) if self.free_bits else kl
+        total = self.beta * cost - log_likelihood
         return Loss(total, {"log_likelihood": log_likelihood, "kl": kl})
 
 
@@ -124,8 +125,6 @@ def vae(
             likelihood=likelihood,
             decoder_std=decoder_std,
         ),
-        stages=one_player(
-            VariationalBound(), steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")
-        ),
+        stages=one_player(VariationalBound(), steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")),
         batch_size=batch_size,
     )

@@ -60,6 +60,10 @@ def test_read_only_and_reversed_arrays_are_taken() -> None:
     x = np.arange(6.0, dtype=np.float32).reshape(3, 2)[::-1]
     x.flags.writeable = False
     assert everything(arrays(x))["x"].tolist() == [[4, 5], [2, 3], [0, 1]]
+    fixed = np.ones((3, 2), np.float32)
+    fixed.flags.writeable = False
+    arrays(fixed).x.zero_()
+    assert (fixed == 1).all()
 
 
 @pytest.mark.parametrize("key", ["label", "labels", "y"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gencore.data import Batches, InMemory, check_batch
+from gencore.data.batches import AHEAD, WORKERS
 from gencore.data.source import Batch
 from gencore.errors import GencoreError, NonFiniteError
 
@@ -85,6 +86,7 @@ class Slow:
         self.threads: set[str] = set()
         self.fetched = 0
         self.broken = broken
+        self.permits = threading.Semaphore(1000)
 
     def __len__(self) -> int:
         return 30
@@ -92,6 +94,7 @@ class Slow:
     def fetch(self, indices: Tensor) -> Batch:
         self.threads.add(threading.current_thread().name)
         self.fetched += 1
+        assert self.permits.acquire(timeout=5)
         if self.broken is not None and self.broken in indices:
             raise GencoreError(f"example {self.broken} is gone")
         return {"x": indices[:, None].float(), "index": indices}
@@ -121,14 +124,16 @@ def test_only_sources_that_ask_for_it_are_read_in_threads() -> None:
 
 def test_a_closed_prefetch_ends_its_threads_and_reads_no_further() -> None:
     slow = Slow()
+    slow.permits = threading.Semaphore(1)
     ahead = Batches(slow, 4, seed=0).prefetch()
     next(ahead)
     ahead.close()
+    slow.permits.release(100)
     for thread in threading.enumerate():
         if thread.name.startswith("gencore-data"):
             thread.join(5)
             assert not thread.is_alive()
-    assert slow.fetched <= 9
+    assert slow.fetched <= 1 + WORKERS < AHEAD
 
 
 def test_an_error_in_a_thread_arrives_at_its_batch() -> None:

@@ -1,0 +1,36 @@
+"""The VAE of binary images (Kingma & Welling 2014, arXiv:1312.6114, appendix C.1).
+
+    log p(x | z) = sum_d b_d log r_d + (1 - b_d) log(1 - r_d),  r = sigmoid(f(z)),  b = (x + 1) / 2 in {0, 1}
+Images are made binary anew at every step ("dynamic") or by a threshold: gencore_vae.binary.
+
+Deviations: as gencore_vae.vae.
+"""
+
+from __future__ import annotations
+
+from gencore import Recipe
+from gencore_vae.binary import Binarization
+from gencore_vae.networks import VAEConfig
+from gencore_vae.vae import VAE, VariationalBound, one_player
+
+
+def bernoulli_vae(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 8,
+    hidden: tuple[int, ...] = (256, 256),
+    binarization: Binarization = "dynamic",
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`binarization`: "dynamic", "threshold", or "none" for data that are binary already."""
+    config = VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, likelihood="bernoulli", levels=2)
+    objective = VariationalBound(binarization=binarization)
+    return Recipe(
+        name="bernoulli-vae",
+        model=VAE,
+        config=config,
+        stages=one_player(objective, steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")),
+        batch_size=batch_size,
+    )

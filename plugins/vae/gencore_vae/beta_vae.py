@@ -1,0 +1,39 @@
+"""beta-VAE (Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework",
+ICLR 2017, equation 4).
+
+    maximise E_q(z|x) log p(x | z) - beta KL(q(z | x) || N(0, I))
+beta > 1 spends fewer nats on z and so pushes single latents towards single factors; beta = 1 is the VAE. The KL is in
+nats an example and the likelihood sums over pixels, so beta is the paper's beta (not its beta_norm).
+
+Deviations: dense networks of two layers; binary images unless `binarization` is "none".
+"""
+
+from __future__ import annotations
+
+from gencore import Recipe
+from gencore_vae.binary import Binarization
+from gencore_vae.networks import VAEConfig
+from gencore_vae.vae import VAE, VariationalBound, one_player
+
+
+def beta_vae(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 8,
+    hidden: tuple[int, ...] = (256, 256),
+    beta: float = 4.0,
+    binarization: Binarization = "dynamic",
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`beta`: the weight of the KL."""
+    config = VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, likelihood="bernoulli", levels=2)
+    objective = VariationalBound(beta=beta, binarization=binarization)
+    return Recipe(
+        name="beta-vae",
+        model=VAE,
+        config=config,
+        stages=one_player(objective, steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,43 @@
+"""The convolutional VAE: gencore_vae.vae on the networks of DCGAN (Radford, Metz & Chintala 2016, arXiv:1511.06434).
+
+The bound is that of Kingma & Welling 2014. A small decoder_std asks for sharp images and spends more nats on z.
+
+Deviations from DCGAN's networks: no batch normalisation (gencore_vae.networks), a linear output, a dense layer next to
+the latent.
+"""
+
+from __future__ import annotations
+
+from gencore import Recipe
+from gencore_vae.networks import Likelihood, VAEConfig
+from gencore_vae.vae import VAE, VariationalBound, one_player
+
+
+def conv_vae(
+    *,
+    data_shape: tuple[int, int, int] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 16,
+    width: int = 32,
+    likelihood: Likelihood = "gaussian",
+    decoder_std: float = 0.3,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`width`: channels at half the image's size. A "bernoulli" likelihood draws the pixels at every step."""
+    config = VAEConfig(
+        data_shape=data_shape,
+        latent_dim=latent_dim,
+        network="conv",
+        width=width,
+        likelihood=likelihood,
+        decoder_std=decoder_std,
+    )
+    objective = VariationalBound(binarization="dynamic" if likelihood == "bernoulli" else "none")
+    return Recipe(
+        name="conv-vae",
+        model=VAE,
+        config=config,
+        stages=one_player(objective, steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,149 @@
+"""PixelVAE (Gulrajani et al. 2017, "PixelVAE: A Latent Variable Model for Natural Images", arXiv:1611.05013).
+
+    p(x | z) = prod_i p(x_i | x_<i, z), i in raster order                                       (section 3.1)
+under the VAE's bound. z, decoded to feature maps of the image's size, is concatenated to a few masked convolutions
+that see the pixels before: they take the local detail, z what is global. With many such layers z is ignored.
+
+Deviations: binary pixels; one layer of latents; residual masked convolutions without gates; the channels of one pixel
+are independent given the pixels before and z.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gencore import Noise, Recipe, Sampler
+from gencore.config import check
+from gencore.nn.distributions import Drawable, NoiseSource, SignedBernoulli
+from gencore.nn.masked import MaskedConv2d
+from gencore_vae.binary import Binarization
+from gencore_vae.latent_variable import PriorThenDecoder
+from gencore_vae.networks import Likelihood, VAEConfig, make_decoder
+from gencore_vae.vae import VAE, VariationalBound, one_player
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PixelVAEConfig(VAEConfig):
+    """`pixel_layers` masked convolutions of `pixel_width` channels, which see `feature_maps` maps made from z."""
+
+    likelihood: Likelihood = "bernoulli"
+    feature_maps: int = 8
+    pixel_width: int = 32
+    pixel_layers: int = 2
+
+    def __post_init__(self) -> None:
+        VAEConfig.__post_init__(self)
+        check(self.likelihood == "bernoulli", "likelihood", self.likelihood, '"bernoulli": the pixels are binary')
+        check(len(self.data_shape) == 3, "data_shape", self.data_shape, "images (channels, height, width)")
+        for name in ("feature_maps", "pixel_width", "pixel_layers"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
+
+
+class PixelNetwork(nn.Module):
+    """Logits of each pixel from the pixels before it and the feature maps."""
+
+    def __init__(self, config: PixelVAEConfig) -> None:
+        super().__init__()
+        channels, width = config.data_shape[0], config.pixel_width
+        features = config.feature_maps * channels
+        self.first = MaskedConv2d("A", channels, width, 5)
+        self.layers = nn.ModuleList(MaskedConv2d("B", width, width, 3) for _ in range(config.pixel_layers - 1))
+        self.mix = nn.Conv2d(width + features, width, 1)
+        self.last = nn.Conv2d(width, channels, 1)
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """Images (N, C, H, W) and feature maps (N, F, H, W) -> logits (N, C, H, W)."""
+        hidden = self.first(x)
+        for layer in self.layers:
+            hidden = hidden + layer(F.relu(hidden))
+        mixed = self.mix(torch.cat([F.relu(hidden), features], 1))
+        return self.last(F.relu(mixed))
+
+
+class AutoregressiveImages(Drawable):
+    """p(x | z), pixel by pixel, of binary images (N, C, H, W). It has no mean in closed form: draw from it."""
+
+    def __init__(self, network: nn.Module, features: Tensor, data_shape: tuple[int, ...]) -> None:
+        super().__init__(features.new_empty(()).expand(len(features), *data_shape))
+        self.network, self.features = network, features
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """value (N, C, H, W) of -1 and 1 -> (N,) nats, all pixels at once."""
+        return SignedBernoulli(self.network(value, self.features)).log_prob(value)
+
+    @torch.no_grad()
+    def draw(self, noise: NoiseSource, k: int = 1) -> Tensor:
+        """(k, N, C, H, W), one pixel after the other; rows below the current one are not computed."""
+        _, height, width = self.event_shape
+        uniform = rearrange(noise.uniform(k, *self.event_shape), "n k ... -> (k n) ...")
+        features = self.features.repeat(k, 1, 1, 1)
+        x = torch.zeros_like(uniform)
+        for row in range(height):
+            for column in range(width):
+                logits = self.network(x[:, :, : row + 1], features[:, :, : row + 1])[:, :, row, column]
+                x[:, :, row, column] = (uniform[:, :, row, column] < logits.sigmoid()).to(x.dtype) * 2 - 1
+        return rearrange(x, "(k n) ... -> k n ...", k=k)
+
+
+class PixelVAE(VAE):
+    """A VAE whose decoder makes feature maps, of which `pixels` makes the pixels."""
+
+    config_class = PixelVAEConfig
+    regions = ("encoder", "decoder", "pixels")
+
+    def __init__(self, config: PixelVAEConfig) -> None:
+        super().__init__(config)
+        self.decoder = make_decoder(config, config.latent_dim, num_parameters=config.feature_maps)
+        self.pixels = PixelNetwork(config)
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> AutoregressiveImages:
+        """z (N, latent_dim) -> p(x | z), event data_shape."""
+        features = rearrange(self.decoder(z), "n f c h w -> n (f c) h w")
+        return AutoregressiveImages(self.pixels, features, self.config.data_shape)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """A draw of p(x | z) at the mean of q(z | x), with fixed noise."""
+        return self.generate(self.encode(x).mean).draw(Noise(0, 0, len(x), device=x.device))[0]
+
+    def default_sampler(self) -> Sampler:
+        """z from the prior, then the pixels one after the other."""
+        return PriorThenDecoder(output="sample")
+
+
+def pixel_vae(
+    *,
+    data_shape: tuple[int, int, int] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 8,
+    hidden: tuple[int, ...] = (256, 256),
+    feature_maps: int = 8,
+    pixel_width: int = 32,
+    pixel_layers: int = 2,
+    free_bits: float = 0.0,
+    binarization: Binarization = "dynamic",
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`free_bits`: nats of KL an example that cost nothing, a guard against an ignored z."""
+    config = PixelVAEConfig(
+        data_shape=data_shape,
+        latent_dim=latent_dim,
+        hidden=hidden,
+        levels=2,
+        feature_maps=feature_maps,
+        pixel_width=pixel_width,
+        pixel_layers=pixel_layers,
+    )
+    objective = VariationalBound(free_bits=free_bits, binarization=binarization)
+    return Recipe(
+        name="pixel-vae",
+        model=PixelVAE,
+        config=config,
+        stages=one_player(objective, steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder", "pixels")),
+        batch_size=batch_size,
+    )

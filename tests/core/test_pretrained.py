@@ -1,0 +1,140 @@
+"""What loads, loads without a network; what is not whole, foreign or hostile is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+import gencore
+from gencore.config import to_json
+from gencore.errors import GencoreError, PluginError
+from gencore.testing import no_network
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    gencore.create("dcgan", width=4, latent_dim=4).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_bundled_models_load_and_sample_without_a_network() -> None:
+    import gencore_hub
+
+    assert {"dcgan-mnist", "vq-vae-mnist"} <= set(gencore_hub.bundled())
+    for name in gencore_hub.bundled():
+        with no_network():
+            model = gencore.from_pretrained(name)
+        assert not model.training
+        folder = gencore_hub.locate(name)
+        assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 3_000_000
+        assert (folder / "samples.png").is_file()
+        assert "gencore train" in (folder / "README.md").read_text()
+
+
+def test_loading_leaves_the_random_state(saved: Path) -> None:
+    before = torch.get_rng_state()
+    gencore.from_pretrained(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_class_is_checked(saved: Path) -> None:
+    from gencore_gan.networks import ConvGAN, DenseGAN
+
+    assert isinstance(ConvGAN.from_pretrained(saved), ConvGAN)
+    with pytest.raises(GencoreError, match="holds a ConvGAN; expected a DenseGAN"):
+        DenseGAN.from_pretrained(saved)
+
+
+def test_plugin_that_is_not_installed(saved: Path) -> None:
+    edit(saved, system="spiral-gan", distribution={"name": "gencore-spiral", "version": "2.1"})
+    with pytest.raises(PluginError, match=r'gencore-spiral 2\.1: pip install "gencore-spiral"'):
+        gencore.from_pretrained(saved)
+
+
+def test_config_with_unknown_key(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())["config"]
+    edit(saved, config=config | {"latent_dims": 3})
+    with pytest.raises(GencoreError, match="'latent_dims'.*'latent_dim'"):
+        gencore.from_pretrained(saved)
+
+
+def test_config_that_declares_far_more_than_the_weights(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())["config"]
+    edit(saved, config=config | {"latent_dim": 10**12})
+    with pytest.raises(ValueError, match="do not belong together"):
+        gencore.from_pretrained(saved)
+
+
+def test_config_from_a_later_version(saved: Path) -> None:
+    edit(saved, config_version=7)
+    with pytest.raises(GencoreError, match="upgrade"):
+        gencore.from_pretrained(saved)
+
+
+def test_config_that_is_not_ours(saved: Path) -> None:
+    (saved / "config.json").write_text('{"architectures": ["BertModel"]}')
+    with pytest.raises(ValueError, match=r"config\.json is not gencore's"):
+        gencore.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_truncated_weights(saved: Path, keep: int) -> None:
+    data = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(data[:keep])
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        gencore.from_pretrained(saved)
+
+
+def test_tampered_weights(saved: Path) -> None:
+    data = bytearray((saved / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (saved / "model.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match="sha256"):
+        gencore.from_pretrained(saved)
+
+
+def test_pickles_are_refused(saved: Path) -> None:
+    (saved / "model.safetensors").unlink()
+    (saved / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match="pickle"):
+        gencore.from_pretrained(saved)
+
+
+def test_a_model_without_a_name_cannot_be_saved(tmp_path: Path) -> None:
+    model = gencore.create("dcgan", width=4)
+    model.system = None
+    with pytest.raises(GencoreError, match=r"gencore\.create"):
+        model.save_pretrained(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_unknown_bundled_name() -> None:
+    with pytest.raises(ValueError, match="dcgan-mnist"):
+        gencore.from_pretrained("dcgan-mnst")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_place_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="could not write"):
+        gencore.from_pretrained(saved).save_pretrained(tmp_path / "file" / "below")
+
+
+def test_saving_again_keeps_other_files_and_replaces_the_model(saved: Path) -> None:
+    (saved / "notes.txt").write_text("mine")
+    other = gencore.create("gan", hidden=[4])
+    other.save_pretrained(saved)
+    assert (saved / "notes.txt").read_text() == "mine"
+    assert gencore.from_pretrained(saved).system == "gan"
+    assert to_json(gencore.from_pretrained(saved).config) == to_json(other.config)

@@ -1,0 +1,184 @@
+"""What defines each system, on real digits or in closed form, beside an ablated twin that must miss the bar."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from gencore_ae.penalties import estimated_jacobian
+
+import gencore
+from gencore.data import arrays, digits
+
+pytestmark = pytest.mark.behaviour
+TRAIN = digits("train").fetch(torch.arange(1400))["x"].flatten(1)
+TEST = digits("test").fetch(torch.arange(397))["x"]
+VARIANCE = (TEST.flatten(1) - TRAIN.mean(0)).square().sum(1).mean().item()
+
+
+def fit(name: str, source: Any = None, **arguments: Any) -> Any:
+    return gencore.Trainer(gencore.recipe(name, **arguments), source or digits("train"), cpu=True).fit().eval()
+
+
+@torch.no_grad()
+def error(model: Any, seen: torch.Tensor = TEST, clean: torch.Tensor = TEST) -> float:
+    """Squared error an image."""
+    return (model.reconstruct(seen) - clean).square().flatten(1).sum(1).mean().item()
+
+
+def principal_axes(count: int) -> torch.Tensor:
+    """(D, count) of the training digits, float64."""
+    return torch.linalg.svd((TRAIN - TRAIN.mean(0)).double(), full_matrices=False).Vh[:count].T
+
+
+def pca_error(count: int) -> float:
+    """Squared error an image of held-out digits from `count` principal components."""
+    axes, centred = principal_axes(count).float(), TEST.flatten(1) - TRAIN.mean(0)
+    return (centred @ axes @ axes.T - centred).square().sum(1).mean().item()
+
+
+def noisy(sigma: float = 0.5) -> torch.Tensor:
+    return TEST + sigma * torch.randn(TEST.shape, generator=torch.Generator().manual_seed(0))
+
+
+NOISE_ENERGY = (noisy() - TEST).square().flatten(1).sum(1).mean().item()
+
+
+@pytest.mark.parametrize(("steps", "holds"), [(2000, True), (100, False)])
+def test_linear_autoencoder_is_pca(steps: int, holds: bool) -> None:
+    """The largest angle to the principal subspace under a degree, the error that of PCA. Twin: stopped early."""
+    model = fit("linear-autoencoder", steps=steps)
+    basis = torch.linalg.qr(model.decoder[0].weight.detach().double()).Q
+    cosines = torch.linalg.svdvals(basis.T @ principal_axes(8))
+    angle = torch.rad2deg(torch.acos(cosines.min().clamp(max=1))).item()
+    discarded = torch.linalg.svdvals((TRAIN - TRAIN.mean(0)).double())[8:].square().sum().item() / len(TRAIN)
+    ratio = error(model, TRAIN.view(-1, 1, 8, 8), TRAIN.view(-1, 1, 8, 8)) / discarded
+    assert (angle < 1 and ratio < 1.001) == holds, (angle, ratio)
+
+
+@pytest.mark.parametrize("loss", ["squared", "bernoulli"])
+def test_deep_autoencoder_beats_pca_of_the_same_size(loss: str) -> None:
+    """And the error falls with the size of the code."""
+    ratios, errors = {2: 0.85, 5: 0.78}, []
+    for code_dim, bar in ratios.items():
+        model = fit("deep-autoencoder", code_dim=code_dim, hidden=(128, 64), steps=1500, error=loss)
+        errors.append(error(model))
+        assert errors[-1] < bar * pca_error(code_dim), (code_dim, errors)
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_deep_autoencoder_without_hidden_layers_is_not_better_than_pca() -> None:
+    """The ablated twin of the test above."""
+    assert error(fit("deep-autoencoder", code_dim=2, hidden=(), steps=1500)) > 0.95 * pca_error(2)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_conv_autoencoder_beats_pca_of_the_same_size(upsampling: str) -> None:
+    """The untrained model misses the bar by far."""
+    model = fit("conv-autoencoder", code_dim=4, steps=1500, upsampling=upsampling)
+    untrained = gencore.create("conv-autoencoder", code_dim=4, data_shape=[1, 8, 8])
+    assert error(model) < 0.9 * pca_error(4) < error(untrained), error(model) / pca_error(4)
+
+
+@pytest.mark.parametrize(("regulariser", "strength", "holds"), [("noise", 0.5, True), ("none", 0.0, False)])
+def test_overcomplete_code_needs_a_regulariser(regulariser: str, strength: float, holds: bool) -> None:
+    """Regularised, it takes noise away and cannot rebuild what is no digit; free, it is the identity (the twin)."""
+    model = fit("overcomplete-autoencoder", steps=1500, regulariser=regulariser, strength=strength)
+    nonsense = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    passed_on = error(model, noisy()) / NOISE_ENERGY
+    assert (passed_on < 0.35) == holds, passed_on
+    assert (error(model, nonsense, nonsense) > 18) == holds
+    if not holds:
+        assert error(model) < 0.1
+        assert passed_on > 0.6
+
+
+def test_jacobian_penalty_regularises_too() -> None:
+    model = fit("overcomplete-autoencoder", steps=1500, regulariser="jacobian", strength=0.1)
+    assert error(model, noisy()) / NOISE_ENERGY < 0.6
+
+
+@pytest.mark.parametrize(("sparsity", "holds"), [(0.12, True), (0.0, False)])
+def test_sparse_codes_are_sparse_and_still_rebuild(sparsity: float, holds: bool) -> None:
+    """Twin: lambda = 0."""
+    model = fit("sparse-autoencoder", steps=1500, sparsity=sparsity)
+    with torch.no_grad():
+        active = (model.encode(TEST) > 1e-3).float().mean().item()
+    explained = 1 - error(model) / VARIANCE
+    assert (active < 0.38 and explained > 0.92) == holds, (active, explained)
+
+
+def test_sparsity_is_evaded_without_unit_columns() -> None:
+    """With a free decoder the code shrinks and the dictionary grows: the twin of the norm constraint."""
+    recipe = gencore.recipe("sparse-autoencoder", steps=1500)
+    recipe.stages[0].objective.after = None
+    free = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
+    held = fit("sparse-autoencoder", steps=1500)
+    norms = [model.decoder[0].weight.norm(dim=0).detach() for model in (held, free)]
+    torch.testing.assert_close(norms[0], torch.ones(128))
+    assert norms[1].max() > 2
+
+
+@pytest.mark.parametrize(("weight", "holds"), [(1.0, True), (0.0, False)])
+def test_target_sparse_units_keep_to_rho(weight: float, holds: bool) -> None:
+    """Mean activation about 0.05, for every unit. Twin: beta = 0, about one half."""
+    model = fit("target-sparse-autoencoder", steps=1500, weight=weight)
+    with torch.no_grad():
+        means = model.encode(TEST).mean(0)
+    low, middle, high = means.min().item(), means.mean().item(), means.max().item()
+    explained = 1 - error(model) / VARIANCE
+    assert explained > 0.88
+    assert (low > 0.02 and 0.04 < middle < 0.07 and high < 0.12) == holds, (low, middle, high)
+
+
+@pytest.mark.parametrize(("level", "holds"), [(0.5, True), (0.0, False)])
+def test_linear_denoiser_is_the_posterior_mean(level: float, holds: bool) -> None:
+    """On N(0, S) it is S (S + sigma^2 I)^-1, within 2 %. Twin: trained without noise, the identity."""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(10, 10, generator=generator) / 10**0.5
+    x = torch.randn(20_000, 10, generator=generator) @ torch.linalg.cholesky(root @ root.T + 0.1 * torch.eye(10)).T
+    model = fit(
+        "denoising-autoencoder",
+        arrays(x),
+        data_shape=(10,),
+        code_dim=10,
+        hidden=(),
+        level=level,
+        steps=2000,
+        batch_size=512,
+        learning_rate=1e-2,
+    )
+    learned = (model.decoder[0].weight @ model.encoder[1].weight).detach()
+    covariance = torch.cov(x.T)
+    best = covariance @ torch.linalg.inv(covariance + 0.25 * torch.eye(10))
+    difference = ((learned - best).norm() / best.norm()).item()
+    assert (difference < 0.02) == holds, difference
+
+
+@pytest.mark.parametrize(("level", "holds"), [(0.5, True), (0.0, False)])
+def test_denoiser_takes_noise_away(level: float, holds: bool) -> None:
+    """Held-out digits under N(0, 0.5^2): a third of the noise's energy is left. Twin: trained without noise."""
+    left = error(fit("denoising-autoencoder", steps=1500, level=level), noisy()) / NOISE_ENERGY
+    assert (left < 0.35) == holds, left
+
+
+@pytest.mark.parametrize("jacobian", ["closed-form", "hutchinson"])
+def test_contractive_code_moves_little(jacobian: str) -> None:
+    """The Jacobian is a quarter or less of the twin's, whose penalty has weight 0; reconstruction still works."""
+    norms = []
+    for weight in (2.0, 0.0):
+        model = fit("contractive-autoencoder", steps=1000, weight=weight, jacobian=jacobian)
+        torch.manual_seed(0)
+        norms.append(estimated_jacobian(model.encode, TEST, 50).mean().item())
+        assert error(model) < 0.35 * VARIANCE
+    assert norms[0] < norms[1] / 3, norms
+
+
+def test_stages_are_frozen_values() -> None:
+    """A recipe can be re-used: training does not change it."""
+    recipe = gencore.recipe("linear-autoencoder", steps=5)
+    first = gencore.Trainer(recipe, digits("train"), cpu=True).fit()
+    second = gencore.Trainer(dataclasses.replace(recipe), digits("train"), cpu=True).fit()
+    assert torch.equal(first.decoder[0].weight, second.decoder[0].weight)

@@ -1,0 +1,229 @@
+"""The three systems as models: networks, objective, denoise, Langevin updates, compilation, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from gencore_diffusion.ddpm import DDPM, DDPMConfig
+from gencore_diffusion.dit import DiTConfig
+from gencore_diffusion.edm import EDM, EDMConfig
+from gencore_diffusion.ideal import ideal_gaussian
+from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
+from gencore_diffusion.ncsn import NCSN, NCSNConfig
+from gencore_diffusion.networks import DenseConfig, NetworkConfig, build_network
+from gencore_diffusion.objective import DenoisingScoreMatching
+from gencore_diffusion.solvers import DDIMSampler, EulerSampler
+from gencore_diffusion.unet import UNetConfig
+from torch import Tensor
+
+import gencore
+from gencore import Noise
+from gencore.compilation import compile_regions
+from gencore.config import from_json, to_json
+from gencore.errors import GencoreError
+
+NETWORKS: list[NetworkConfig] = [
+    UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8),
+    UNetConfig(channels=(8, 8, 16), attention=(False,) * 3, head_dim=8, blocks=2, symmetric_padding=False),
+    DiTConfig(width=16, depth=2, heads=2),
+    DenseConfig(hidden=16, layers=2),
+]
+SMALL = DenseConfig(hidden=16, layers=1)
+
+
+def awake(network: torch.nn.Module) -> torch.nn.Module:
+    """No layer at zero, so that everything that an output could depend on shows."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        with torch.no_grad():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return network
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: type(c).__name__)
+def test_networks(config: NetworkConfig) -> None:
+    """x's shape; the output depends on level, label and every pixel; examples do not see each other."""
+    network = awake(build_network(config, data_shape=(2, 8, 8), num_classes=3)).eval()
+    x = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    level, label = torch.tensor([10.0, 500.0]), torch.tensor([0, 3])
+    out = network(x, level, label)
+    assert out.shape == x.shape
+    assert not torch.allclose(network(x, level.flip(0), label), out, atol=1e-3)
+    assert not torch.allclose(network(x, level, label.flip(0)), out, atol=1e-3)
+    (slope,) = torch.autograd.grad(out[0].square().sum(), x)
+    assert (slope[0] != 0).all()
+    assert (slope[1] == 0).all()
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: type(c).__name__)
+def test_config_round_trip_and_meta(config: NetworkConfig) -> None:
+    """The union of network configs survives JSON; a model is made without memory."""
+    made = DDPMConfig(data_shape=(1, 8, 8), network=config)
+    assert from_json(DDPMConfig, to_json(made)) == made
+    with torch.device("meta"):
+        assert DDPM(made).device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("model", "explicit"),
+    [
+        (DDPM(DDPMConfig(data_shape=(4,), network=SMALL)), lambda x0, eps, s, out: eps),
+        (DDPM(DDPMConfig(data_shape=(4,), network=SMALL, prediction="x0")), lambda x0, eps, s, out: x0),
+        (
+            DDPM(DDPMConfig(data_shape=(4,), network=SMALL, prediction="v")),
+            lambda x0, eps, s, out: (eps - s * x0) / (1 + s**2).sqrt(),
+        ),
+        (NCSN(NCSNConfig(data_shape=(4,), network=SMALL)), lambda x0, eps, s, out: -eps),
+        (
+            EDM(EDMConfig(data_shape=(4,), network=SMALL, sigma_data=0.7)),
+            lambda x0, eps, s, out: (s / 0.7 * x0 - 0.7 * eps) / (s**2 + 0.7**2).sqrt(),
+        ),
+    ],
+    ids=["eps", "x0", "v", "score", "edm"],
+)
+def test_loss_is_the_paper_s(model: gencore.Model, explicit: object) -> None:
+    """The objective on a batch equals || F - target ||^2 with each paper's own target; and the weighted x0 loss."""
+    awake(model)
+    x0 = torch.randn(64, 4, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(7)
+    loss = DenoisingScoreMatching().loss(model, "denoiser", {"x": x0}).total
+    torch.manual_seed(7)
+    sigma = model.draw_sigma(64)
+    eps = torch.randn_like(x0)
+    s = sigma[:, None].float()
+    x = x0 + s * eps
+    out = model.predict(x, sigma, None)
+    torch.testing.assert_close(loss, (out - explicit(x0, eps, s, out)).square().mean(), rtol=1e-3, atol=1e-4)
+    weight = 1 / model.scalings(sigma).out.float().square()[:, None]
+    weighted = weight * (model.denoise(x, sigma) - x0).square()
+    torch.testing.assert_close(loss, weighted.mean(), rtol=1e-3, atol=1e-4)
+
+
+def test_dsm_has_the_minimiser_of_score_matching() -> None:
+    """Vincent's theorem on a Gaussian: E || s - grad log q(x|x0) ||^2 - E || s - grad log p(x) ||^2 is the same for
+    every s."""
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = torch.randn(2, 400_000, 1, generator=generator, dtype=torch.float64)
+    sigma = 0.8
+    x = x0 + sigma * eps
+    truth = -x / (1 + sigma**2)
+    gaps = [
+        ((s + eps / sigma).square().mean() - (s - truth).square().mean()).item()
+        for s in (truth, 0 * x, -0.3 * x, 0.5 - x.tanh())
+    ]
+    assert max(gaps) - min(gaps) < 0.02
+    assert gaps[0] == pytest.approx(1 / sigma**2 - 1 / (1 + sigma**2), abs=0.02)
+
+
+def test_label_drop_and_its_absence() -> None:
+    """The objective shows the null label as often as asked."""
+    model = DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_classes=3))
+    batch = {"x": torch.zeros(4000, 4), "label": torch.zeros(4000, dtype=torch.int64)}
+    torch.manual_seed(0)
+    for drop in (0.0, 0.2, 1.0):
+        labels = DenoisingScoreMatching(label_drop=drop).labels(model, batch)
+        assert (labels == 3).float().mean().item() == pytest.approx(drop, abs=0.02)
+    with pytest.raises(GencoreError, match="the data have none"):
+        DenoisingScoreMatching().loss(model, "denoiser", {"x": torch.zeros(2, 4)})
+    with pytest.raises(GencoreError, match="integers from 0 to 2"):
+        DenoisingScoreMatching().loss(model, "denoiser", {"x": torch.zeros(1, 4), "label": torch.tensor([5])})
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ncsn", "edm"])
+def test_recipes_refuse(name: str) -> None:
+    with pytest.raises(GencoreError, match=r"label_drop is 0\.0"):
+        gencore.recipe(name, num_classes=10, label_drop=0.0)
+    with pytest.raises(GencoreError, match=r"data_shape is \(1, 9, 9\)"):
+        made = gencore.recipe(name, data_shape=(1, 9, 9))
+        made.model(made.config)
+    with pytest.raises(GencoreError, match="network is 'vit'"):
+        gencore.recipe(name, network="vit")
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (DDPMConfig, {"num_timesteps": 1}, "num_timesteps is 1"),
+        (DDPMConfig, {"betas": (0.1, 0.2)}, "expected 1000 numbers"),
+        (DDPMConfig, {"prediction": "epsilon"}, "Did you mean 'eps'"),
+        (DDPMConfig, {"num_classes": 0}, "num_classes is 0"),
+        (NCSNConfig, {"sigma_min": 20.0}, "sigma_min is 20"),
+        (EDMConfig, {"sigma_data": 0.0}, "sigma_data is 0"),
+        (UNetConfig, {"channels": (30,)}, "multiples of norm_groups"),
+        (UNetConfig, {"attention": (True,)}, "one flag for each"),
+        (UNetConfig, {"head_dim": 7}, "head_dim is 7"),
+        (DiTConfig, {"heads": 5}, "width is 96"),
+        (DenseConfig, {"hidden": 7}, "hidden is 7"),
+    ],
+)
+def test_bad_configs(config: type, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(GencoreError, match=message):
+        config(**changes)
+
+
+def test_denoise_refuses() -> None:
+    model = DDPM(DDPMConfig(data_shape=(4,), network=SMALL))
+    with pytest.raises(GencoreError, match=r"x has shape \(2, 5\)"):
+        model.denoise(torch.zeros(2, 5), 1.0)
+    with pytest.raises(GencoreError, match="positive noise levels"):
+        model.denoise(torch.zeros(2, 4), torch.tensor([1.0, 0.0]))
+    with pytest.raises(GencoreError, match="sigma has shape"):
+        model.denoise(torch.zeros(2, 4), torch.ones(3))
+
+
+def test_langevin_update() -> None:
+    """x + a/2 score + sqrt(a) z with a = eps sigma_i^2 / sigma_L^2, eps = 0.2 sigma_L^2 (Algorithm 1)."""
+    model = ideal_gaussian(0.3, 0.5)
+    noise = Noise(4, 0, 3)
+    x = noise.normal(1)
+    levels = [2.0, 1.0, 0.5]
+    expected = x.clone()
+    for sigma in levels[:2]:
+        for _ in range(2):
+            step = 0.2 * levels[1] ** 2 * sigma**2 / levels[1] ** 2
+            score = (model.denoise(expected, sigma) - expected) / sigma**2
+            expected = expected + step / 2 * score + math.sqrt(step) * noise.normal(1)
+    again = Noise(4, 0, 3)
+    again.normal(1)
+    got = AnnealedLangevinSampler(steps_per_level=2).solve(model, x, levels, noise=again)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_consistent_step_keeps_the_noise_level() -> None:
+    """What is left of the old noise and what is added make the next level; the smallest eta is Euler's step."""
+    sampler, (s, t) = ConsistentAnnealedSampler(eta=0.5), (2.0, 1.3)
+    step = sampler.step(s, t)
+    assert (step.px * s) ** 2 + step.other**2 == pytest.approx(t**2)
+    assert ConsistentAnnealedSampler(eta=1 - t / s).step(s, t) == pytest.approx(EulerSampler().step(s, t), abs=1e-7)
+    with pytest.raises(GencoreError, match="take eta >= 0.5"):
+        ConsistentAnnealedSampler(eta=0.1).step(2.0, 1.0)
+
+
+def test_sample_depends_on_seed_and_index_alone() -> None:
+    """With fresh noise at every step, in any batch size."""
+    model = awake(DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20)))
+    sampler = DDIMSampler(steps=10, eta=1.0, clip=1.0)
+    whole = model.sample(5, seed=2, sampler=sampler)
+    torch.testing.assert_close(model.sample(5, seed=2, sampler=sampler, batch_size=2), whole)
+    torch.testing.assert_close(model.sample(1, seed=2, start=4, sampler=sampler), whole[4:])
+
+
+def test_no_recompilation_over_steps() -> None:
+    """One capture for the whole sampling loop; the samples stay the same."""
+    model = awake(DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20)))
+    sampler = DDIMSampler(steps=8, eta=0.5, clip=1.0)
+    eager = model.sample(4, sampler=sampler)
+    captures: list[object] = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        captures.append(graph)
+        return graph
+
+    torch._dynamo.reset()
+    compile_regions(model, model.regions, backend=count)
+    compiled = model.sample(4, sampler=sampler)
+    torch._dynamo.reset()
+    assert len(captures) == 1
+    torch.testing.assert_close(compiled, eager)
