@@ -74,7 +74,7 @@ def machine() -> dict[str, str]:
 def peak_extra_memory(run: Callable[[], Any]) -> int | None:
     """Bytes by which a second run raises the resident set, results included; None where the kernel does not tell.
 
-    Free heap is given back and the high-water mark reset first, so that no earlier contestant's memory hides this one's.
+    Free heap is given back and the high-water mark reset first, so that no earlier contestant's memory hides this one.
     """
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():

@@ -67,6 +67,8 @@ def write_directory(
             new.mkdir()
             weights = save_weights(module, new, max_shard_size)
             (new / CONFIG).write_bytes(_encode({**config, "format": FORMAT, "weights": weights}))
+            for path in new.glob("*.safetensors"):
+                shutil.copymode(new / CONFIG, path)  # safetensors makes files that nobody else may read
             (new / CARD).write_text(card, encoding="utf-8")
             if samples_png is not None:
                 (new / SAMPLES).write_bytes(samples_png)

@@ -38,8 +38,9 @@ class KernelCase:
     two together are unique. kernel: a `triton.jit` function. signature: the Triton
     type ("*fp32", "i32", "fp32", ...) of every argument that is not a constant. constants: the constexpr arguments.
     divisible_by_16: integer arguments that are multiples of 16 (pointers are taken to be aligned). tensor_core: the
-    matrix instruction that the machine code must contain ("HMMA", "HGMMA"; "" for none). work: scores, pairs or elements that one thread handles in one turn
-    of the hottest loop (0: no loop worth counting); it turns loop instructions into instructions per unit of work.
+    matrix instruction that the machine code must contain ("HMMA", "HGMMA"; "" for none). work: scores, pairs or
+    elements that one thread handles in one turn of the hottest loop (0: no loop worth counting); it turns loop
+    instructions into instructions per unit of work.
     """
 
     name: str

@@ -11,8 +11,8 @@ ON_GPU = os.environ.get("GENCORE_TEST_GPU") == "1"
 if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"
 
-import pytest
-import torch
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -128,7 +128,7 @@ def aot_cases() -> Iterator[KernelCase]:
 
 
 def warm_up(device: torch.device) -> Iterator[str]:
-    """Compiles for the padded dimensions of the table; another D, a bias or other dtypes compile at their first call."""
+    """Compiles for the dimensions of the table; another D, a bias or other dtypes compile at their first call."""
     from gencore_kernels.nearest_code import nearest_code
 
     for _, dim in sorted({key for key in triton_path.CONFIGS if key[0] == 80}):

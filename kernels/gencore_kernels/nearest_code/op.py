@@ -28,7 +28,7 @@ register(OPERATION)
 class NearestCode(NamedTuple):
     """Result of `nearest_code`; what was not asked for is None."""
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     distance: Tensor | None = None
     code: Tensor | None = None
     counts: Tensor | None = None
@@ -52,14 +52,15 @@ def nearest_code(
     bias: [K] or [H, K], added to the squared distance in the choice, never in the distance returned.
     prepared: `prepare_codebook(codebook, bias)`, to save that part when the codebook stays the same between calls.
     returns: any of "distance", "code", "counts", "sums".
-    precision: "exact", the argmin as if in float64, the lowest index on ties; or "fast", whatever one pass of low precision
+    precision: "exact", the argmin as if in float64, the lowest index on ties; or "fast", whatever one pass of low
+    precision
         finds (a code nearly as near; also right for rows and codes that are not finite).
     backend: see `gencore_kernels.explain`.
 
     Returns NearestCode: index int64 [(H,) N]; distance [(H,) N] = ||x_n - c_index||^2 by direct differences, float32
-    (float64 for float64); code [(H,) N, D] = c_index in the codebook's dtype; counts int64 [(H,) K] and sums [(H,) K, D],
-    float32 (float64 for float64): rows per code and their sum, what an EMA codebook needs (van den Oord et al. 2017,
-    appendix A.1), bit for bit repeatable under torch.use_deterministic_algorithms(True).
+    (float64 for float64); code [(H,) N, D] = c_index in the codebook's dtype; counts int64 [(H,) K] and sums [(H,) K,
+    D], float32 (float64 for float64): rows per code and their sum, what an EMA codebook needs (van den Oord et al.
+    2017, appendix A.1), bit for bit repeatable under torch.use_deterministic_algorithms(True).
 
     A row of x that is not finite, or any row when no code is usable, has index 0, distance NaN, and stays out of counts
     and sums. A code with an entry or bias that is not finite is never chosen. Codes whose float64 distances differ only
@@ -68,14 +69,15 @@ def nearest_code(
     Gradients, to second order: distance to x, 2 (x_n - c_index), and to codebook; code to codebook. None to bias, and
     none through the choice: straight-through estimation belongs to the caller. counts and sums carry none.
 
-    Raises ValueError for K = 0 or D = 0, shapes, dtypes or devices that do not fit, a stale `prepared`, an unknown name in
-    `returns`, `precision` or `backend`; BackendUnavailableError when an explicit backend cannot run.
+    Raises ValueError for K = 0 or D = 0, shapes, dtypes or devices that do not fit, a stale `prepared`, an unknown name
+    in `returns`, `precision` or `backend`; BackendUnavailableError when an explicit backend cannot run.
     """
     check_codebook(codebook, bias)
     _check_call(x, codebook, returns, precision)
     implementation, tensors = _choose(x, codebook, bias, prepared, precision, backend)
     flat_x, flat_codebook = with_heads(x, 3), with_heads(codebook, 3)
-    distance, index = _look_up(flat_x, flat_codebook, with_heads(bias, 2), tensors, precision, implementation)
+    shift = None if bias is None else with_heads(bias, 2)
+    distance, index = _look_up(flat_x, flat_codebook, shift, tensors, precision, implementation)
     counts = sums = None
     if "counts" in returns or "sums" in returns:
         deterministic = torch.are_deterministic_algorithms_enabled()
@@ -91,7 +93,9 @@ def nearest_code(
         counts if "counts" in returns else None,
         sums if "sums" in returns else None,
     )
-    return found if x.dim() == 3 else NearestCode(*(None if part is None else part[0] for part in found))
+    if x.dim() == 3:
+        return found
+    return NearestCode(found.index[0], *(None if part is None else part[0] for part in found[1:]))
 
 
 def gather_codes(codebook: Tensor, index: Tensor) -> Tensor:
@@ -111,8 +115,8 @@ def _check_call(x: Tensor, codebook: Tensor, returns: tuple[str, ...], precision
         raise ValueError(f"x is on {x.device} and the codebook on {codebook.device}; move one of them")
     if x.dtype not in DTYPES or (x.dtype == torch.float64) != (codebook.dtype == torch.float64):
         raise ValueError(
-            f"x is {x.dtype} and the codebook {codebook.dtype}; expected float16, bfloat16 or float32 in any mixture, or "
-            "float64 for both"
+            f"x is {x.dtype} and the codebook {codebook.dtype}; expected float16, bfloat16 or float32 in any mixture, or
+            " "float64 for both"
         )
     unknown = [name for name in returns if name not in RETURNS]
     if unknown or isinstance(returns, str):
@@ -122,7 +126,12 @@ def _check_call(x: Tensor, codebook: Tensor, returns: tuple[str, ...], precision
 
 
 def _choose(
-    x: Tensor, codebook: Tensor, bias: Tensor | None, prepared: PreparedCodebook | None, precision: str, backend: Backend
+    x: Tensor,
+    codebook: Tensor,
+    bias: Tensor | None,
+    prepared: PreparedCodebook | None,
+    precision: str,
+    backend: Backend,
 ) -> tuple[str, list[Tensor]]:
     """(implementation, its prepared tensors)."""
     if prepared is None:
@@ -133,8 +142,8 @@ def _choose(
     chosen = choose(OPERATION, asked, x, codebook, bias=bias, prepared=prepared, precision=precision)
     if chosen.implementation != prepared.implementation:
         raise ValueError(
-            f"the codebook was prepared for backend {prepared.implementation!r} and the call asks for {backend!r}; call "
-            f"prepare_codebook(codebook, bias, backend={backend!r})"
+            f"the codebook was prepared for backend {prepared.implementation!r} and the call asks for {backend!r}; call
+            " f"prepare_codebook(codebook, bias, backend={backend!r})"
         )
     return chosen.implementation, list(prepared.tensors)
 
@@ -161,8 +170,8 @@ def _look_up_kernel(
     ]
     if not found:
         return _look_up_fake(x, codebook, bias, prepared, precision, implementation)
-    index, distance = zip(*found, strict=True)
-    return torch.stack(distance), torch.stack(index)
+    indices, distances = zip(*found, strict=True)
+    return torch.stack(distances), torch.stack(indices)
 
 
 def _look_up_fake(
@@ -191,7 +200,14 @@ def _look_up_backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | list[No
         zeros = grad_x.new_zeros(heads * num_codes, dim)
         grad_codebook = zeros.index_add(0, row.flatten(), -grad_x.reshape(-1, dim))
         grad_codebook = grad_codebook.view_as(codebook).to(codebook.dtype)
-    return (grad_x.to(x.dtype) if ctx.needs_input_grad[0] else None), grad_codebook, None, [None] * ctx.num_prepared, None, None
+    return (
+        (grad_x.to(x.dtype) if ctx.needs_input_grad[0] else None),
+        grad_codebook,
+        None,
+        [None] * ctx.num_prepared,
+        None,
+        None,
+    )
 
 
 _look_up = define_operation(

@@ -12,6 +12,7 @@ from gencore_kernels.dispatch import Backend, Implementation, Operation, choose,
 from gencore_kernels.nearest_code import torch_path
 
 MAX_TRITON_DIM = 512
+MAX_TRITON_CODES = 1 << 22  # codes times padded dimensions stay within 32 bits
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -43,8 +44,8 @@ class PreparedCodebook:
 
 
 def tensor_state(name: str, tensor: Tensor) -> tuple[object, ...]:
-    """What identifies a tensor's memory and its state; the version counter comes last. While tracing, shape to device."""
-    kind = (tuple(tensor.shape), tensor.dtype, tensor.device)
+    """What identifies a tensor's memory and its state; the version counter comes last. While tracing, shape to
+    device.""" kind = (tuple(tensor.shape), tensor.dtype, tensor.device)
     if torch.compiler.is_compiling():
         return kind
     if tensor.is_inference():
@@ -70,6 +71,8 @@ def obstacle(
         return None
     if codebook.shape[-1] > MAX_TRITON_DIM:
         return f"the triton kernels hold a row of at most {MAX_TRITON_DIM} dimensions, not {codebook.shape[-1]}"
+    if codebook.shape[-2] >= MAX_TRITON_CODES:
+        return f"the triton kernels take fewer than {MAX_TRITON_CODES} codes, not {codebook.shape[-2]}"
     return triton_obstacle([x, codebook])
 
 
@@ -85,7 +88,9 @@ def check_codebook(codebook: Tensor, bias: Tensor | None) -> None:
     if bias is None:
         return
     if bias.shape != codebook.shape[:-1]:
-        raise ValueError(f"bias has shape {tuple(bias.shape)}; expected one number a code, {tuple(codebook.shape[:-1])}")
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}; expected one number a code, {tuple(codebook.shape[:-1])}"
+        )
     if bias.device != codebook.device or bias.dtype not in DTYPES:
         raise ValueError(f"bias is {bias.dtype} on {bias.device}; expected floating point on {codebook.device}")
     if bias.dtype == torch.float64 and codebook.dtype != torch.float64:
@@ -109,9 +114,9 @@ def each_head(codebook: Tensor, bias: Tensor | None) -> list[tuple[Tensor, Tenso
     return [(codebook[head], None if bias is None else bias[head]) for head in range(len(codebook))]
 
 
-def with_heads(tensor: Tensor | None, dim: int) -> Tensor | None:
+def with_heads(tensor: Tensor, dim: int) -> Tensor:
     """A leading axis of one head where `tensor` has only `dim - 1` dimensions."""
-    return tensor if tensor is None or tensor.dim() == dim else tensor[None]
+    return tensor if tensor.dim() == dim else tensor[None]
 
 
 OPERATION = Operation(name="nearest_code", gradient_order=2, obstacle=obstacle)
@@ -128,7 +133,8 @@ def prepare_codebook(codebook: Tensor, bias: Tensor | None = None, *, backend: B
     """
     check_codebook(codebook, bias)
     implementation = choose(OPERATION, backend, codebook, codebook, bias=bias).implementation
-    tensors = make_tensors(implementation, with_heads(codebook, 3), with_heads(bias, 2))
+    shift = None if bias is None else with_heads(bias, 2)
+    tensors = make_tensors(implementation, with_heads(codebook, 3), shift)
     return PreparedCodebook(
         implementation=implementation,
         tensors=tensors,

@@ -1,9 +1,9 @@
 """Nearest code in plain PyTorch: certified scores, float64 for the rows that the certificate leaves open.
 
-Up to ||x||^2, which is the same for every code, the objective of code k is f_k = ||C_k||^2 - 2 X.C_k + b_k with X = x - m
-and C_k = c_k - m for a centre m. One matrix product gives scores s_k with |s_k - f_k| <= E, where E is a worst-case bound
-on rounding (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). When only one score lies
-within 2 E of the smallest, its code is the nearest one; otherwise every code within 2 E is compared by direct
+Up to ||x||^2, which is the same for every code, the objective of code k is f_k = ||C_k||^2 - 2 X.C_k + b_k with X = x -
+m and C_k = c_k - m for a centre m. One matrix product gives scores s_k with |s_k - f_k| <= E, where E is a worst-case
+bound on rounding (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1). When only one score
+lies within 2 E of the smallest, its code is the nearest one; otherwise every code within 2 E is compared by direct
 differences in float64. So the index is that of float64, whatever the matrix product rounds.
 
 Never N x K: scores live in one buffer of about 1 MB (it stays in the second-level cache; 256 KB and 4 MB are slower).
@@ -17,14 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 _SCORES = {"cpu": 1 << 18, "cuda": 1 << 26}
 _CODES = 1 << 14
-_PANEL = {"cpu": 1 << 16, "cuda": 1 << 26}
+_PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
 _PAIRS = 1 << 16
 
 
@@ -32,9 +32,9 @@ class CentredCodes(NamedTuple):
     """A codebook made ready for `search`. Its tensors are what travels through torch.library.
 
     centre [D] and codes [K', D], in the work dtype: codes = (codebook - centre) * scale, zero for codes that cannot be
-    selected and for padding; K' is K padded to a multiple of the group width. offsets [K']: ||codes||^2 + bias * scale^2,
-    +inf for those. usable [K] bool. limits [3] float64: scale (a power of two), max ||codes||, max ||codes||^2 + max
-    |bias| * scale^2.
+    selected and for padding; K' is K padded to a multiple of the group width. offsets [K']: ||codes||^2 + bias *
+    scale^2, +inf for those. usable [K] bool. limits [3] float64: scale (a power of two), max ||codes||, max ||codes||^2
+    + max |bias| * scale^2.
     """
 
     centre: Tensor
@@ -115,10 +115,10 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
     """E of the module's docstring for rows with ||X|| = norm_N (scaled): [N] in norm_N's dtype.
 
     Rounding of a sum of D products in any order: (D + 2) u (|offset| + 2 ||X|| ||C||); of the centring, relative, on
-    both factors: 4 u ||X|| ||C||; of the offset, a square root and a sum of squares: (D + 4) u |offset|. What stands below
-    is 1.4 times the sum of these or more, which covers second-order terms and the rounding of the norms and the bound.
-    The last term is the rounding of float64 distances themselves, (D + 3) u64 (||X|| + ||C||)^2: codes that only differ
-    below it are compared as the reference does.
+    both factors: 4 u ||X|| ||C||; of the offset, a square root and a sum of squares: (D + 4) u |offset|. What stands
+    below is 1.4 times the sum of these or more, which covers second-order terms and the rounding of the norms and the
+    bound. The last term is the rounding of float64 distances themselves, (D + 3) u64 (||X|| + ||C||)^2: codes that only
+    differ below it are compared as the reference does.
     """
     _, largest_norm, largest_offset = limits
     unit = 0.5 * torch.finfo(norm_N.dtype).eps
@@ -129,14 +129,13 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
 
 
 class _Workspace(NamedTuple):
-    """Memory that every panel of rows uses again, about 2 MB. Fresh pages cost: with panels of 1 MB each, and the heap
-    trimmed between calls, a look-up of 4096 x 1024 x 256 took 37 ms instead of 28."""
+    """Memory that every panel of rows uses again: at most 3 MB on the CPU."""
 
     scores: Tensor  # flat, about 1 MB
-    smallest_NG: Tensor
-    winners_NW: Tensor
-    hits_NW: Tensor
-    rows_ND: Tensor
+    smallest: Tensor  # [N, G]
+    winners: Tensor  # [N, W]
+    hits: Tensor  # [N, W]
+    rows: Tensor  # [N, D]
 
     @classmethod
     def like(cls, codes_KD: Tensor, num_rows: int, width: int) -> _Workspace:
@@ -158,10 +157,10 @@ def _two_levels(
 
     The index of a tied row is any number below K; its second score equals the first.
     """
-    num_rows, num_codes, width = len(centred_ND), len(codes_KD), work.winners_NW.shape[1]
+    num_rows, num_codes, width = len(centred_ND), len(codes_KD), work.winners.shape[1]
     num_groups, step = num_codes // width, max(1, len(work.scores) // num_codes)
-    smallest_NG = work.smallest_NG.view(-1)[: num_rows * num_groups].view(num_rows, num_groups)
-    winners_NW = work.winners_NW[:num_rows]
+    smallest_NG = work.smallest.view(-1)[: num_rows * num_groups].view(num_rows, num_groups)
+    winners_NW = work.winners[:num_rows]
     best_N = winners_NW.new_empty(num_rows)
     group_N = torch.empty(num_rows, dtype=torch.int64, device=winners_NW.device)
     first_group = torch.arange(step, device=winners_NW.device) * num_groups
@@ -174,7 +173,7 @@ def _two_levels(
         torch.amin(score.view(count, num_groups, width), -1, out=smallest)
         torch.min(smallest, 1, out=(best, group))
         torch.index_select(score.view(-1, width), 0, group + first_group[:count], out=winners)
-    column_N, second_N = _column_and_second(winners_NW, best_N, work.hits_NW[:num_rows])
+    column_N, second_N = _column_and_second(winners_NW, best_N, work.hits[:num_rows])
     smallest_NG.scatter_(1, group_N[:, None], math.inf)
     return best_N, group_N * width + column_N, torch.minimum(smallest_NG.amin(1), second_N)
 
@@ -241,9 +240,7 @@ def _settle(
     """
     size = max(1, _PAIRS // codebook.shape[0])
     settled = []
-    for x, centred, threshold in zip(
-        x_ND.split(size), centred_ND.split(size), threshold_N.split(size), strict=True
-    ):
+    for x, centred, threshold in zip(x_ND.split(size), centred_ND.split(size), threshold_N.split(size), strict=True):
         scores = torch.addmm(prepared.offsets, centred, prepared.codes.t(), alpha=-2)[:, : codebook.shape[0]]
         limit = threshold[:, None]
         candidate = ((scores <= limit) | ~limit.isfinite()) & prepared.usable & x.isfinite().all(1, keepdim=True)
@@ -254,7 +251,7 @@ def _settle(
 @contextmanager
 def _full_float32(on_cuda: bool) -> Iterator[None]:
     """Keeps float32 products from being done in tf32 or bfloat16, whatever the process has allowed for its networks."""
-    setting = torch.backends.cuda.matmul if on_cuda else getattr(torch.backends.mkldnn, "matmul", None)
+    setting: Any = torch.backends.cuda.matmul if on_cuda else getattr(torch.backends.mkldnn, "matmul", None)
     if hasattr(setting, "fp32_precision"):  # torch 2.9 and later
         allowed = setting.fp32_precision
         if allowed not in ("tf32", "bf16"):
@@ -284,9 +281,9 @@ def _search(
     if not num_rows:
         return index, distance
     work = _Workspace.like(prepared.codes, num_rows, group_width(len(codebook)))
-    panel = len(work.rows_ND)
+    panel = len(work.rows)
     for part, index_part, distance_part in zip(x.split(panel), index.split(panel), distance.split(panel), strict=True):
-        centred = torch.sub(part, prepared.centre, out=work.rows_ND[: len(part)])
+        centred = torch.sub(part, prepared.centre, out=work.rows[: len(part)])
         if scale != 1.0:
             centred *= scale
         threshold, found, second = _best_two(centred, prepared, work)
@@ -296,7 +293,7 @@ def _search(
         if len(where):
             found[where] = _settle(part[where], codebook, bias, prepared, centred[where], threshold[where])
         torch.clamp_min(found, 0, out=index_part)
-        nearest = work.rows_ND[: len(part)].copy_(codebook.index_select(0, index_part))
+        nearest = work.rows[: len(part)].copy_(codebook.index_select(0, index_part))
         torch.sum(nearest.sub_(part).square_(), 1, out=distance_part)
         if len(where):
             distance_part.masked_fill_(found < 0, math.nan)

@@ -2,17 +2,18 @@
 
 Notation as in torch_path: X = (x - m) s, C = (c - m) s with a power of two s that puts max |C| into [2^13, 2^14), and
 f_k = ||C_k||^2 + b_k s^2 - 2 X.C_k. Tier 0 takes C in fp16 and each row of X in fp16 under its own power of two; tier 1
-takes both as fp16 high + low parts (three products); tier 2 takes direct differences in float64. Every tier but the last
-has a bound E on |score - f| and settles only rows whose runner-up stays behind by more than it.
+takes both as fp16 high + low parts (three products); tier 2 takes direct differences in float64. Every tier but the
+last has a bound E on |score - f| and settles only rows whose runner-up stays behind by more than it.
 
-Legend: N rows, D dimensions (DP padded to a power of two), K codes (KP padded), BN / BK / BD block sizes, U tiles between
-two reductions. Program axis 0 walks rows, axis 1 heads, axis 2 splits of the codebook.
+Legend: N rows, D dimensions (DP padded to a power of two), K codes (KP padded), BN / BK / BD block sizes, U tiles
+between two reductions. Program axis 0 walks rows, axis 1 heads, axis 2 splits of the codebook.
 
-Compiled for sm_80 and sm_90 and run in the interpreter; never timed on a GPU. The interpreter's products are exact float32,
-so ACCUMULATION, the error of one addition in a tensor core, is an assumption (2^-22, four times float32's unit) that a
-device test checks (tests/kernels/nearest_code/test_certificate.py, marked gpu).
+Compiled for sm_80 and sm_90 and run in the interpreter; never timed on a GPU. The interpreter's products are exact
+float32, so ACCUMULATION, the error of one addition in a tensor core, is an assumption (2^-22, four times float32's
+unit) that a device test checks (tests/kernels/nearest_code/test_certificate.py, marked gpu).
 """
 
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
 
 import triton

@@ -18,8 +18,8 @@ from gencore_kernels.nearest_code import triton_statistics
 
 
 class Config(NamedTuple):
-    """Blocks of `score_groups` (group_tiles is U) and of `rescore_split`; rescore_rows 0: no tier 1, straight to float64
-    (at 512 dimensions two halves of 16 rows alone take 256 registers a thread)."""
+    """Blocks of `score_groups` (group_tiles is U) and of `rescore_split`; rescore_rows 0: no tier 1, straight to
+    float64 (at 512 dimensions two halves of 16 rows alone take 256 registers a thread)."""
 
     rows: int
     codes: int
@@ -30,8 +30,9 @@ class Config(NamedTuple):
     rescore_codes: int
 
 
-# Chosen from registers, spills and shared memory of the compiled code (python -m gencore_kernels.aot), not from timings.
-# Keys: (compute capability class, padded dimension). 16 warps leave 128 registers a thread, hence 64 codes a tile.
+# Chosen from registers, spills and shared memory of the compiled code (python -m gencore_kernels.aot), not from
+# timings. Keys: (compute capability class, padded dimension). 16 warps leave 128 registers a thread, hence 64 codes a
+# tile.
 CONFIGS = {
     (80, 16): Config(128, 64, 8, 3, 4, 64, 64),
     (80, 32): Config(128, 64, 8, 3, 4, 64, 64),
@@ -54,10 +55,10 @@ _MAX_SPLITS = 8
 
 
 class Prepared(NamedTuple):
-    """A codebook for the Triton kernels. centre [H, D] float32; high and low [H, K', D'] float16, the centred and scaled
-    codes in two parts; offsets [H, K'] float32: ||C||^2 + bias s^2, +inf for padding and unusable codes; limits [H, 8]
-    float32: s, max ||C||, max ||C - high||, max ||C - high - low||, max ||low||, max (||C||^2 + |bias| s^2), 0, 0.
-    codes [H, K, D]: the codebook, contiguous."""
+    """A codebook for the Triton kernels. centre [H, D] float32; high and low [H, K', D'] float16, the centred and
+    scaled codes in two parts; offsets [H, K'] float32: ||C||^2 + bias s^2, +inf for padding and unusable codes; limits
+    [H, 8] float32: s, max ||C||, max ||C - high||, max ||C - high - low||, max ||low||, max (||C||^2 + |bias| s^2), 0,
+    0. codes [H, K, D]: the codebook, contiguous."""
 
     centre: Tensor
     high: Tensor
@@ -89,7 +90,7 @@ def configuration(device: torch.device, dim: int) -> tuple[Config, int]:
 
 def prepare(codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     """codebook [H, K, D], bias [H, K] or None -> the tensors of `Prepared`, without waiting for the device."""
-    heads, num_codes, dim = codebook.shape
+    _, num_codes, dim = codebook.shape
     usable = codebook.isfinite().all(-1)
     if bias is not None:
         usable &= bias.isfinite()
@@ -102,12 +103,14 @@ def prepare(codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     high = centred.half()
     low = (centred - high.float()).half()
     squares = centred.double().square().sum(-1)
-    shift = 0.0 if bias is None else bias.double().masked_fill(~usable, 0.0) * scale.double().square()[:, None]
+    shift = torch.zeros_like(squares)
+    if bias is not None:
+        shift = bias.double().masked_fill(~usable, 0.0) * scale.double().square()[:, None]
     norms = [
         part.double().square().sum(-1).sqrt().amax(1)
         for part in (centred, centred - high.float(), centred - high.float() - low.float(), low)
     ]
-    largest_offset = (squares + abs(shift)).amax(1)
+    largest_offset = (squares + shift.abs()).amax(1)
     empty = torch.zeros_like(largest_offset)
     limits = torch.stack([scale.double(), *norms, largest_offset, empty, empty], 1).float()
     finite = torch.finfo(torch.float32).max
@@ -199,7 +202,18 @@ def _prepare_rows(x: Tensor, prepared: Prepared, padded: int) -> tuple[Tensor, T
     factor, bound, square = torch.empty((3, heads, num_rows), dtype=torch.float32, device=x.device)
     block = settle_rows(padded)
     kernels.prepare_rows[triton.cdiv(num_rows, block), heads](
-        x, prepared.centre, prepared.limits, rows16, factor, bound, square, num_rows, *x.stride(), dim, padded, block,
+        x,
+        prepared.centre,
+        prepared.limits,
+        rows16,
+        factor,
+        bound,
+        square,
+        num_rows,
+        *x.stride(),
+        dim,
+        padded,
+        block,
         **_FUSED,
     )
     return rows16, factor, bound, square

@@ -1,5 +1,6 @@
 """Per-code sums of rows: atomic additions, or, deterministically, one program a code over its rows in order."""
 
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 
 @triton.jit
 def add_rows(x, segment, sums, N, stride_h, stride_n, stride_d, D: tl.constexpr, DP: tl.constexpr, BN: tl.constexpr):
-    """sums[segment[h, n]] += x[h, n] with atomics: the order of the additions, so the last bits, change between runs."""
-    head = tl.program_id(1).to(tl.int64)
+    """sums[segment[h, n]] += x[h, n] with atomics: the order of the additions, so the last bits, change between
+    runs.""" head = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0) * BN + tl.arange(0, BN)
     dims = tl.arange(0, DP)
     valid = (rows < N)[:, None] & (dims < D)[None, :]
@@ -36,7 +37,8 @@ def sum_sorted(
         row = tl.load(order + place, mask=place < stop, other=0)
         offset = (row // N) * stride_h + (row % N) * stride_n
         valid = (place < stop)[:, None] & (dims < D)[None, :]
-        total += tl.load(x + offset[:, None] + dims[None, :].to(tl.int64) * stride_d, mask=valid, other=0.0).to(tl.float32)
+        there = offset[:, None] + dims[None, :].to(tl.int64) * stride_d
+        total += tl.load(x + there, mask=valid, other=0.0).to(tl.float32)
     tl.store(sums + code.to(tl.int64) * D + dims, tl.sum(total, axis=0), mask=dims < D)
 
 

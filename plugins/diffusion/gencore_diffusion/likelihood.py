@@ -10,7 +10,7 @@ KL is the same in any scaling of x_t, so that these are the paper's terms.
 
 Flow (Song et al. 2021, arXiv:2011.13456, equation 39): dx/ds = (x - D)/s, log p(x; s_min) = log prior(x(s_max)) +
 integral of div (x - D)/s ds. As in Heun's method, but with the linear part exact: x / s and log s as coordinates,
-the trapezoid for D and for the trace of its Jacobian (measured on a Gaussian: 100 times closer than Heun's in x and s).
+the trapezoid for D and for the trace of its Jacobian (measured on a Gaussian: 1.7 times closer than Heun's in x and s).
 The trace is exact, or Hutchinson's estimate.
 """
 

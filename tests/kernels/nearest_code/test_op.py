@@ -181,21 +181,21 @@ def test_reduced_precision_switches_do_not_reach_it() -> None:
 
 
 BAD = {
-    "no codes": (dict(codebook=torch.randn(0, 4)), r"\(0, 4\); expected \[K, D\]"),
-    "no dimensions": (dict(x=torch.randn(3, 0), codebook=torch.randn(3, 0)), "at least one code and one dimension"),
-    "one axis": (dict(codebook=torch.randn(4)), r"codebook has shape \(4,\)"),
-    "other D": (dict(x=torch.randn(3, 5)), r"x has shape \(3, 5\) and the codebook \(6, 4\)"),
-    "other heads": (dict(x=torch.randn(2, 3, 4), codebook=torch.randn(3, 6, 4)), r"\[H, N, D\] with \[H, K, D\]"),
-    "no heads": (dict(x=torch.randn(2, 3, 4)), "expected"),
-    "integer x": (dict(x=torch.ones(3, 4, dtype=torch.int64)), "x is torch.int64"),
-    "integer codes": (dict(codebook=torch.ones(6, 4, dtype=torch.int64)), "codebook is torch.int64"),
-    "float64 mixed": (dict(x=torch.randn(3, 4).double()), "float64 for both"),
-    "bias shape": (dict(bias=torch.randn(5)), r"bias has shape \(5,\); expected one number a code, \(6,\)"),
-    "bias dtype": (dict(bias=torch.randn(6).double()), "bias is float64"),
-    "device": (dict(x=torch.randn(3, 4, device="meta")), "x is on meta and the codebook on cpu"),
-    "returns": (dict(returns=("index", "distances")), r"expected a tuple of names among"),
-    "returns text": (dict(returns="sums"), "expected a tuple"),
-    "precision": (dict(precision="half"), "'exact' or 'fast'"),
+    "no codes": ({"codebook": torch.randn(0, 4)}, r"\(0, 4\); expected \[K, D\]"),
+    "no dimensions": ({"x": torch.randn(3, 0), "codebook": torch.randn(3, 0)}, "at least one code and one dimension"),
+    "one axis": ({"codebook": torch.randn(4)}, r"codebook has shape \(4,\)"),
+    "other D": ({"x": torch.randn(3, 5)}, r"x has shape \(3, 5\) and the codebook \(6, 4\)"),
+    "other heads": ({"x": torch.randn(2, 3, 4), "codebook": torch.randn(3, 6, 4)}, r"\[H, N, D\] with \[H, K, D\]"),
+    "no heads": ({"x": torch.randn(2, 3, 4)}, "expected"),
+    "integer x": ({"x": torch.ones(3, 4, dtype=torch.int64)}, "x is torch.int64"),
+    "integer codes": ({"codebook": torch.ones(6, 4, dtype=torch.int64)}, "codebook is torch.int64"),
+    "float64 mixed": ({"x": torch.randn(3, 4).double()}, "float64 for both"),
+    "bias shape": ({"bias": torch.randn(5)}, r"bias has shape \(5,\); expected one number a code, \(6,\)"),
+    "bias dtype": ({"bias": torch.randn(6).double()}, "bias is float64"),
+    "device": ({"x": torch.randn(3, 4, device="meta")}, "x is on meta and the codebook on cpu"),
+    "returns": ({"returns": ("index", "distances")}, r"expected a tuple of names among"),
+    "returns text": ({"returns": "sums"}, "expected a tuple"),
+    "precision": ({"precision": "half"}, "'exact' or 'fast'"),
 }
 
 

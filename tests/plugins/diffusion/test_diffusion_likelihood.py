@@ -117,7 +117,7 @@ def test_flow_density_of_a_gaussian(hutchinson: bool) -> None:
     end = gaussian_flow(x, 0.01, 200.0, mean=0.4, deviation=0.6)
     stretch = math.log(math.hypot(0.6, 200.0) / math.hypot(0.6, 0.01))
     truth = (torch.distributions.Normal(0.0, 200.0).log_prob(end) + stretch).sum(1)
-    got = flow_log_prob(model, x, steps=400, noise=Noise(0, 0, 5) if hutchinson else None)
+    got = flow_log_prob(model, x, steps=600, noise=Noise(0, 0, 5) if hutchinson else None)
     torch.testing.assert_close(got, truth, rtol=0, atol=1e-3)
     density = torch.distributions.Normal(0.4, math.hypot(0.6, 0.01)).log_prob(x).sum(1)
     torch.testing.assert_close(got, density, rtol=0, atol=0.02)
