@@ -29,7 +29,9 @@ def missing_compiler() -> str | None:
     return None
 
 
-def compile_regions(model: nn.Module, regions: Sequence[str], *, backend: str | Callable[..., Any] = "inductor") -> None:
+def compile_regions(
+    model: nn.Module, regions: Sequence[str], *, backend: str | Callable[..., Any] = "inductor"
+) -> None:
     """Compile submodules in place, whole and for fixed shapes; without a compiler warn and leave them eager.
 
     `forward` is compiled rather than the module: `nn.Module.compile` captures nothing of an nn.Sequential made of
@@ -41,4 +43,4 @@ def compile_regions(model: nn.Module, regions: Sequence[str], *, backend: str | 
         return
     for region in regions:
         part = model.get_submodule(region)
-        part.forward = torch.compile(part.forward, backend=backend, fullgraph=True, dynamic=False)  # type: ignore[method-assign]
+        part.forward = torch.compile(part.forward, backend=backend, fullgraph=True, dynamic=False)

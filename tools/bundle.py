@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from gencore_hub import Metric
 
 import gencore
 from gencore.cards import card_for
@@ -20,6 +19,7 @@ from gencore.data import open_source
 from gencore.evaluation import frechet_metric, train_classifier
 from gencore.training.callbacks import preview
 from gencore.training.run import load_settings
+from gencore_hub import Metric
 
 WEIGHTS = Path(__file__).parent.parent / "hub" / "gencore_hub" / "weights"
 DATA = (
@@ -37,7 +37,9 @@ def measure(model: Any, data: str, size: int) -> list[Metric]:
     if hasattr(model, "reconstruct"):
         with torch.no_grad():
             error = (model.reconstruct(real) - real).square().mean().item()
-        metrics.append(Metric(name="mean squared reconstruction error", value=error, provenance={"n real": "2000, test"}))
+        metrics.append(
+            Metric(name="mean squared reconstruction error", value=error, provenance={"n real": "2000, test"})
+        )
     if preview(model, train, 0) is not None:
         classifier = train_classifier(train, steps=3000)
         samples = model.sample(2000, seed=1).clamp(-1, 1)
@@ -57,7 +59,10 @@ def measure(model: Any, data: str, size: int) -> list[Metric]:
 
 
 def main(
-    run: Path, name: str, data: Annotated[str, typer.Option()], limitation: Annotated[list[str], typer.Option()] = []  # noqa: B006
+    run: Path,
+    name: str,
+    data: Annotated[str, typer.Option()],
+    limitation: Annotated[list[str], typer.Option()] = [],  # noqa: B006
 ) -> None:
     """Measure, and write the model directory."""
     model: Any = gencore.from_pretrained(run)
@@ -69,7 +74,10 @@ def main(
         data=DATA.format(size=size),
         command=settings.command(Path("runs") / name),
         metrics=measure(model, data, size),
-        limitations=["Small, for demonstrations and tests: digits only, and some of its samples are no digits.", *limitation],
+        limitations=[
+            "Small, for demonstrations and tests: digits only, and some of its samples are no digits.",
+            *limitation,
+        ],
         has_samples=samples is not None,
     )
     model.save_pretrained(WEIGHTS / name, card=card, samples=samples)

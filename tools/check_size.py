@@ -12,7 +12,14 @@ from pathlib import Path
 
 MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS, MIN_NODES = 500, 60, 8, 60
 # Kernels take pointers and strides, recipes the paper's hyper-parameters, commands their options: long, but flat.
-PARAMETERS_EXEMPT = ("kernels/", "plugins/", "gencore/cli/", "examples/", "gencore/training/trainer.py", "gencore/cards.py")
+PARAMETERS_EXEMPT = (
+    "kernels/",
+    "plugins/",
+    "gencore/cli/",
+    "examples/",
+    "gencore/training/trainer.py",
+    "gencore/cards.py",
+)
 ROOTS = ("gencore", "kernels", "hub", "plugins", "examples", "tools")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -39,6 +46,8 @@ def parameters(function: Function) -> int:
 
 def shape(function: Function) -> str | None:
     """The function's body without names and constants, if it is long enough to matter."""
+    if function.name == "__post_init__" or (function.returns and ast.unparse(function.returns) == "Recipe"):
+        return None  # validation and hyper-parameters are lists, not formulas
     body = function.body[1:] if ast.get_docstring(function) else function.body
     nodes = [node for statement in body for node in ast.walk(statement)]
     if len(nodes) < MIN_NODES:

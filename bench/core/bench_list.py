@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-MANIFEST = '''from gencore.spec import Family, Paper, SystemSpec
+MANIFEST = """from gencore.spec import Family, Paper, SystemSpec
 family = Family(name="{name}", summary="generated", systems=(SystemSpec(
     name="{name}-system", family="{name}", summary="generated", paper=Paper(title="T", authors="A", year=2020),
     model="nothing:M", recipe="nothing:r", roles=("generator",)),))
-'''
+"""
 
 
 @pytest.fixture

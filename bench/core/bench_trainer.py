@@ -25,7 +25,9 @@ def by_hand() -> torch.Tensor:
     made = gencore.recipe("dcgan", ema_decay=0.0)
     model: Any = made.model(made.config)
     torch.manual_seed(1)
-    optimizers = [torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999)) for part in (model.critic, model.generator)]
+    optimizers = [
+        torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999)) for part in (model.critic, model.generator)
+    ]
     batches = gencore.data.Batches(source, 64, seed=0)
     softplus = torch.nn.functional.softplus
     for step in range(STEPS):

@@ -214,7 +214,7 @@ def reconstruct(
     loaded: Any = gencore.from_pretrained(model)
     if not hasattr(loaded, "reconstruct"):
         raise GencoreError(f"{model} cannot reconstruct: it is no autoencoder ({type(loaded).__name__}).")
-    shape = loaded.config.data_shape  # type: ignore[attr-defined]
+    shape = loaded.config.data_shape
     source = open_source(data, image_size=shape[-1], channels=shape[0], split="test")
     x = source.fetch(torch.arange(min(n, len(source))))["x"]
     with torch.no_grad():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
+from torch import Tensor, nn
+
 from gencore_kernels.minibatch_discrimination import minibatch_discrimination
 from gencore_kernels.minibatch_stddev import minibatch_stddev
-from torch import Tensor, nn
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -61,7 +61,9 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(Outer)]) | st.text(), json_values) | json_values)
+@given(
+    st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(Outer)]) | st.text(), json_values) | json_values
+)
 def test_any_json_is_decoded_or_refused(data: object) -> None:
     try:
         config = from_json(Outer, data)

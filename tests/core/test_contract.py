@@ -19,9 +19,7 @@ METHODS = {
     Sampler.sample: "(self, model, noise, *, condition=None, callback=None)",
     gencore.Objective.loss: "(self, model, phase, batch)",
     gencore.Objective.after_step: "(self, model, phase)",
-    gencore.Model.sample: (
-        "(self, n, *, seed=0, condition=None, sampler=None, batch_size=64, start=0, callback=None)"
-    ),
+    gencore.Model.sample: ("(self, n, *, seed=0, condition=None, sampler=None, batch_size=64, start=0, callback=None)"),
     gencore.Model.save_pretrained: "(self, directory, *, card=None, samples=None)",
 }
 
@@ -46,8 +44,6 @@ def test_frozen_at_version_one() -> None:
     for kind, names in FIELDS.items():
         assert " ".join(field.name for field in dataclasses.fields(kind)) == names
         assert kind.__dataclass_params__.frozen
-
-
 
 
 def test_a_model_without_a_sampler_says_so() -> None:

@@ -31,7 +31,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "beta-vae": {**BINARY, **DENSE, "latent_dim": 1},
     "iwae": {**BINARY, **DENSE, "latent_dim": 2},
     "iaf-vae": {**BINARY, **DENSE, "latent_dim": 2, "context_dim": 2, "flow_hidden": (6,)},
-    "iaf-vae, linear": {**LINE, **DENSE, "latent_dim": 2, "flow_hidden": (), "likelihood": "gaussian", "decoder_std": 1.0},
+    "iaf-vae, linear": {
+        **LINE,
+        **DENSE,
+        "latent_dim": 2,
+        "flow_hidden": (),
+        "likelihood": "gaussian",
+        "decoder_std": 1.0,
+    },
     "gumbel-softmax-vae": {**BINARY, **DENSE, "latent_dim": 2, "num_categories": 3},
     "pixel-vae": {**BINARY, **DENSE, "latent_dim": 1, "feature_maps": 2, "pixel_width": 3, "pixel_layers": 2},
     "naive-monte-carlo": {**LINE, **DENSE, "latent_dim": 1, "decoder_std": 1.0},
@@ -157,7 +164,9 @@ def test_bound_k1_sums_to_one(name: str) -> None:
     model = small(name)
     x, cell = space(model)
     k = 1 if len(x) > 10_000 else 16
-    assert_estimates_sum_to_one(torch.stack([model.bound(x, k, seed=seed).exp() for seed in range(8 if k > 1 else 3)]), cell)
+    assert_estimates_sum_to_one(
+        torch.stack([model.bound(x, k, seed=seed).exp() for seed in range(8 if k > 1 else 3)]), cell
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in claiming("bound") if SMALL[n]["data_shape"] != (1, 4, 4)])
@@ -167,9 +176,9 @@ def test_bound_k3_samples_agree(name: str) -> None:
     table = exact_log_prob(model, x)
     if cell == 1.0:
         places = 2 ** torch.arange(x[0].numel() - 1, -1, -1)
-        look_up = lambda values: table[((values.flatten(1) > 0) * places).sum(1)]  # noqa: E731
+        look_up = lambda values: table[((values.flatten(1) > 0) * places).sum(1)]
     else:
-        look_up = lambda values: table[((values[:, 0] - x[0, 0]) / cell).round().long()]  # noqa: E731
+        look_up = lambda values: table[((values[:, 0] - x[0, 0]) / cell).round().long()]
     assert_samples_agree(look_up, draw(model, 20_000), x, cell)
 
 

@@ -33,7 +33,9 @@ class Distribution:
         self.name, self.version = name, "1.0"
 
 
-def entry(monkeypatch: pytest.MonkeyPatch, distribution: str, name: str, family: object) -> importlib.metadata.EntryPoint:
+def entry(
+    monkeypatch: pytest.MonkeyPatch, distribution: str, name: str, family: object
+) -> importlib.metadata.EntryPoint:
     module = types.ModuleType(f"manifest_{distribution}_{name}")
     module.family = family
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -142,7 +144,9 @@ def test_families_are_checked() -> None:
 
 @pytest.mark.parametrize("code", ["import gencore", "import gencore; gencore.list_systems()", "import gencore_hub"])
 def test_no_torch_to_import_or_list(code: str) -> None:
-    assert subprocess.run([sys.executable, "-c", f"{code}; import sys; sys.exit('torch' in sys.modules)"]).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", f"{code}; import sys; sys.exit('torch' in sys.modules)"]).returncode == 0
+    )
 
 
 def test_public_names_resolve() -> None:

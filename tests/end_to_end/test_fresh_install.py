@@ -33,7 +33,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed and the new files, without what git ignores."""
     copy = tmp_path_factory.mktemp("tree") / "gencore"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
@@ -63,19 +66,25 @@ def test_the_commands_of_the_readme(tree: Path, environment: Path) -> None:
     assert (tree / "samples.png").stat().st_size > 10_000
     assert any("torch.Size([16, 1, 32, 32])" in output for output in outputs.values())
     assert "wgan-gp" in outputs["gencore list"]
-    (tree / "block.py").write_text("".join(blocks((tree / "README.md").read_text(), "python")).replace("steps=50", "steps=3"))
+    (tree / "block.py").write_text(
+        "".join(blocks((tree / "README.md").read_text(), "python")).replace("steps=50", "steps=3")
+    )
     run("python block.py", environment, tree, **CUT)
     run("gencore sample my-lsgan -n 4 -o mine.png", environment, tree, **CUT)
 
 
 def test_the_wheel_outside_the_tree(tree: Path, environment: Path, tmp_path: Path) -> None:
     """Built from the sdist (`python -m build` does both), installed where no source is in reach."""
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(tmp_path), str(tree)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(tree)], check=True, capture_output=True
+    )
     (wheel,) = tmp_path.glob("*.whl")
     run(f"pip uninstall -q -y gencore && pip install -q --no-deps {wheel}", environment, tmp_path)
     run("gencore sample dcgan-mnist -n 16 -o out.png", environment, tmp_path, **CUT)
     assert (tmp_path / "out.png").is_file()
-    where = run("python -c 'import gencore, gencore_gan, gencore_hub; print(gencore_gan.__file__)'", environment, tmp_path)
+    where = run(
+        "python -c 'import gencore, gencore_gan, gencore_hub; print(gencore_gan.__file__)'", environment, tmp_path
+    )
     assert "site-packages" in where
 
 
@@ -91,7 +100,11 @@ def test_a_strangers_plugin(tree: Path, environment: Path, tmp_path: Path) -> No
     run("gencore sample runs/affine -n 4 -o affine.png", environment, tmp_path, **CUT)
     run("pip uninstall -q -y gencore-affine", environment, tmp_path)
     told = subprocess.run(
-        [environment / "bin" / "gencore", "sample", "runs/affine"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [environment / "bin" / "gencore", "sample", "runs/affine"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert told.returncode == 1
     assert 'pip install "gencore-affine"' in re.sub(r"\s+", " ", told.stderr)

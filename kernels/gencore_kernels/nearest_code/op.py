@@ -115,8 +115,8 @@ def _check_call(x: Tensor, codebook: Tensor, returns: tuple[str, ...], precision
         raise ValueError(f"x is on {x.device} and the codebook on {codebook.device}; move one of them")
     if x.dtype not in DTYPES or (x.dtype == torch.float64) != (codebook.dtype == torch.float64):
         raise ValueError(
-            f"x is {x.dtype} and the codebook {codebook.dtype}; expected float16, bfloat16 or float32 in any mixture, or
-            " "float64 for both"
+            f"x is {x.dtype} and the codebook {codebook.dtype}; expected float16, bfloat16 or float32 in any "
+            "mixture, or float64 for both"
         )
     unknown = [name for name in returns if name not in RETURNS]
     if unknown or isinstance(returns, str):
@@ -142,8 +142,8 @@ def _choose(
     chosen = choose(OPERATION, asked, x, codebook, bias=bias, prepared=prepared, precision=precision)
     if chosen.implementation != prepared.implementation:
         raise ValueError(
-            f"the codebook was prepared for backend {prepared.implementation!r} and the call asks for {backend!r}; call
-            " f"prepare_codebook(codebook, bias, backend={backend!r})"
+            f"the codebook was prepared for backend {prepared.implementation!r} and the call asks for {backend!r}; "
+            f"call prepare_codebook(codebook, bias, backend={backend!r})"
         )
     return chosen.implementation, list(prepared.tensors)
 

@@ -44,8 +44,8 @@ class PreparedCodebook:
 
 
 def tensor_state(name: str, tensor: Tensor) -> tuple[object, ...]:
-    """What identifies a tensor's memory and its state; the version counter comes last. While tracing, shape to
-    device.""" kind = (tuple(tensor.shape), tensor.dtype, tensor.device)
+    """What identifies a tensor's memory and its state; the version counter comes last (not while tracing)."""
+    kind = (tuple(tensor.shape), tensor.dtype, tensor.device)
     if torch.compiler.is_compiling():
         return kind
     if tensor.is_inference():

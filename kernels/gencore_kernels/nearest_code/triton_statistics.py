@@ -11,8 +11,8 @@ from torch import Tensor
 
 @triton.jit
 def add_rows(x, segment, sums, N, stride_h, stride_n, stride_d, D: tl.constexpr, DP: tl.constexpr, BN: tl.constexpr):
-    """sums[segment[h, n]] += x[h, n] with atomics: the order of the additions, so the last bits, change between
-    runs.""" head = tl.program_id(1).to(tl.int64)
+    """sums[segment[h, n]] += x[h, n] with atomics: the order of the additions, so the last bits, change."""
+    head = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0) * BN + tl.arange(0, BN)
     dims = tl.arange(0, DP)
     valid = (rows < N)[:, None] & (dims < D)[None, :]

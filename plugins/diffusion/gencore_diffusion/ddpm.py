@@ -123,6 +123,7 @@ def ddpm(
     width: int = 32,
     depth: int = 1,
     levels: int = 2,
+    patch_size: int | None = None,
     num_timesteps: int = 1000,
     schedule: Literal["linear", "cosine"] = "linear",
     prediction: Literal["eps", "x0", "v"] = "eps",
@@ -130,7 +131,7 @@ def ddpm(
     learning_rate: float = 5e-4,
     ema_half_life: float = 500.0,
 ) -> Recipe:
-    """`width`, `depth`, `levels`: see networks.network_config. `num_classes`: class-conditional, labels dropped with
+    """`width`, `depth`, `levels`, `patch_size`: see networks.network_config. `num_classes`: class-conditional, labels dropped with
     probability `label_drop`. `ema_half_life`: in iterations."""
     check_label_drop(num_classes, label_drop)
     return Recipe(
@@ -138,7 +139,7 @@ def ddpm(
         model=DDPM,
         config=DDPMConfig(
             data_shape=data_shape,
-            network=network_config(network, width=width, depth=depth, levels=levels),
+            network=network_config(network, width=width, depth=depth, levels=levels, patch_size=patch_size),
             num_timesteps=num_timesteps,
             schedule=schedule,
             prediction=prediction,

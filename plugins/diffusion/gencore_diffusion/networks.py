@@ -62,7 +62,7 @@ def build_network(
     """The network for data of a shape. Raises GencoreError where the two do not fit."""
     if isinstance(config, DenseConfig):
         return DenseDenoiser(config, size=int(torch.Size(data_shape).numel()), num_classes=num_classes)
-    unit = config.patch_size if isinstance(config, DiTConfig) else 2 ** (len(config.channels) - 1)
+    unit = config.patch_size * (1 if isinstance(config, DiTConfig) else 2 ** (len(config.channels) - 1))
     check(
         len(data_shape) == 3 and data_shape[1] % unit == 0 and data_shape[2] % unit == 0,
         "data_shape",
@@ -75,19 +75,27 @@ def build_network(
     return UNet(config, image_channels=data_shape[0], num_classes=num_classes)
 
 
-def network_config(network: NetworkName, *, width: int, depth: int, levels: int = 2) -> NetworkConfig:
+def network_config(
+    network: NetworkName, *, width: int, depth: int, levels: int = 2, patch_size: int | None = None
+) -> NetworkConfig:
     """A network by name, as recipes take it.
 
     `width`: channels at the image's size (U-Net), token width, or hidden width. `depth`: blocks a level, transformer
-    blocks, or layers. `levels`: resolutions of the U-Net, channels doubled once at the second.
+    blocks, or layers. `levels`: resolutions of the U-Net, channels doubled once at the second. `patch_size`: pixels a
+    side that become one place; by default 1 in the U-Net, 2 in the transformer.
     """
     if network == "unet":
         channels = (width, *[2 * width] * (levels - 1))
         return UNetConfig(
-            channels=channels, blocks=depth, attention=(False,) * levels, head_dim=min(16, width), norm_groups=8
+            channels=channels,
+            blocks=depth,
+            attention=(False,) * levels,
+            head_dim=min(16, width),
+            norm_groups=8,
+            patch_size=patch_size or 1,
         )
     if network == "dit":
-        return DiTConfig(width=width, depth=depth)
+        return DiTConfig(width=width, depth=depth, patch_size=patch_size or 2)
     if network == "dense":
         return DenseConfig(hidden=width, layers=depth)
     raise GencoreError(f"network is {network!r}.{suggest(network, ('unet', 'dit', 'dense'))}")

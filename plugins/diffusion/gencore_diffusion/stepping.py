@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_diffusion.denoiser import Denoises
+from gencore_diffusion.parametrization import Scalings
 
 Callback = Callable[[int, int], None]
 
@@ -69,13 +70,7 @@ class Stepper:
         self.copies = 1 if plain else 2
         sigmas = torch.tensor([step.sigma for step in plan], dtype=torch.float64)
         self.sigmas = sigmas.to(x.device)
-        skips, outs = (numbers.tolist() for numbers in model.scalings(sigmas))
-        radius = math.inf if settings.clip is None else settings.clip
-        rows = [
-            StepRow(skip, out, step.p0, step.px, 0.0, step.other, radius, settings.guidance)
-            for step, skip, out in zip(plan, skips, outs, strict=True)
-        ]
-        self.table = stack_rows(rows).to(x.device)
+        self.table = plan_table(plan, model.scalings(sigmas), settings).to(x.device)
         self.places = torch.arange(len(plan), dtype=torch.int32, device=x.device)
         self.sums: list[tuple[int, Tensor]] = []
 
@@ -106,6 +101,15 @@ class Stepper:
                     "trained on."
                 )
         self.sums.clear()
+
+
+def plan_table(plan: Sequence[Step], coefficients: Scalings, settings: Settings) -> Tensor:
+    """The rows of a plan, (len(plan), 8); `coefficients` at its sigmas."""
+    radius = math.inf if settings.clip is None else settings.clip
+    return stack_rows(
+        StepRow(skip, out, step.p0, step.px, 0.0, step.other, radius, settings.guidance)
+        for step, skip, out in zip(plan, *(numbers.tolist() for numbers in coefficients), strict=True)
+    )
 
 
 def combinations(steps: Sequence[Step], x: Tensor) -> Tensor:

@@ -21,14 +21,17 @@ from gencore_diffusion.embedding import LevelEmbedding
 class UNetConfig:
     """`channels`: feature maps at each level, the image's size first, halved from level to level.
 
-    `attention`: one flag a level; the middle always attends. The last five fields are for reading checkpoints of
-    other libraries: `symmetric_padding` False pads strided convolutions at the right and bottom only.
+    `attention`: one flag a level; the middle always attends. `head_dim` null: a single head. `patch_size` p folds
+    p x p pixels into channels before the first level and back after the last: 1/p^2 of the cost. The last five fields
+    are for reading checkpoints of other libraries: `symmetric_padding` False pads strided convolutions at the right
+    and bottom only.
     """
 
     channels: tuple[int, ...] = (32, 64)
     blocks: int = 1
     attention: tuple[bool, ...] = (False, False)
-    head_dim: int = 16
+    head_dim: int | None = 16
+    patch_size: int = 1
     dropout: float = 0.0
     norm_groups: int = 8
     norm_eps: float = 1e-5
@@ -47,7 +50,9 @@ class UNetConfig:
         check(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
         check(self.norm_eps > 0, "norm_eps", self.norm_eps, "a positive number")
         attending = [width for width, attends in zip(self.channels, self.attention, strict=True) if attends]
-        whole = self.head_dim > 0 and all(width % self.head_dim == 0 for width in (*attending, self.channels[-1]))
+        head = self.head_dim
+        whole = head is None or (head > 0 and all(width % head == 0 for width in (*attending, self.channels[-1])))
+        check(self.patch_size >= 1, "patch_size", self.patch_size, "at least 1")
         check(whole, "head_dim", self.head_dim, "a divisor of the channels at levels with attention and at the last")
 
 
@@ -76,7 +81,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, config: UNetConfig) -> None:
         super().__init__()
-        self.heads = width // config.head_dim
+        self.heads = width // (config.head_dim or width)
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
@@ -127,7 +132,9 @@ class UNet(nn.Module):
             cosine_first=config.cosine_first,
             frequency_shift=config.frequency_shift,
         )
-        self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
+        self.patch = config.patch_size
+        folded = image_channels * self.patch**2
+        self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
         self.down, skips = nn.ModuleList(), [widths[0]]
         width = widths[0]
         for depth, following in enumerate(widths):
@@ -153,7 +160,7 @@ class UNet(nn.Module):
             if depth:
                 self.up.append(Upsample(width))
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
-        self.head = nn.Conv2d(width, image_channels, 3, padding=1)
+        self.head = nn.Conv2d(width, folded, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -167,7 +174,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
         """x (N, C, H, W), level (N,), label (N,) or None -> (N, C, H, W)."""
         embedded = self.embedding(level, label)
-        x = self.stem(x)
+        x = self.stem(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=self.patch, q=self.patch))
         skips = [x]
         for part in self.down:
             x = _run(part, x, embedded)
@@ -176,7 +183,8 @@ class UNet(nn.Module):
             x = _run(part, x, embedded)
         for part in self.up:
             x = _run(part, x if isinstance(part, Upsample) else torch.cat([x, skips.pop()], 1), embedded)
-        return self.head(F.silu(self.norm(x)))
+        out = self.head(F.silu(self.norm(x)))
+        return rearrange(out, "n (c p q) h w -> n c (h p) (w q)", p=self.patch, q=self.patch)
 
 
 def _run(part: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:

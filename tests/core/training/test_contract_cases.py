@@ -47,7 +47,9 @@ def consensus(gamma: float):
 
 
 def test_consensus_direction() -> None:
-    made = recipe(consensus(0.5), phase("both", 1.0, parts=("generator", "critic")), config=PairConfig(theta=2.0, psi=3.0))
+    made = recipe(
+        consensus(0.5), phase("both", 1.0, parts=("generator", "critic")), config=PairConfig(theta=2.0, psi=3.0)
+    )
     model = fit(made).model
     assert model.theta.item() == pytest.approx(2 - (3 + 0.5 * 2))
     assert model.psi.item() == pytest.approx(3 - (-2 + 0.5 * 3))
@@ -178,7 +180,7 @@ def test_progan_stages_grow_the_model_and_resume_inside_them() -> None:
         own = gencore.Phase(name="generator", parts=(f"components.{level}",))
         return gencore.Stage(objective=Formula(formula), phases=(own,), steps=4, begin=Net.grow, name=str(level))
 
-    made = lambda: net_recipe(stage(0), stage(1))  # noqa: E731
+    made = lambda: net_recipe(stage(0), stage(1))
     whole = gencore.Trainer(made(), ring(), cpu=True)
     assert len(whole.fit().components) == 2
 
@@ -241,7 +243,9 @@ def test_dann_reverses_the_gradient_between_two_streams() -> None:
             objective=Formula(lambda o, m, n, b, r=reverse: domain_loss(m, b, r)),
             phases=(own,),
             steps=1,
-            data=lambda source, model: unpaired(source, arrays(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) + 3)),
+            data=lambda source, model: unpaired(
+                source, arrays(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) + 3)
+            ),
         )
         trainer, before = start(net_recipe(stage), ring())
         trainer.fit()
@@ -274,7 +278,9 @@ def test_semi_supervision_has_labelled_and_unlabelled_streams() -> None:
 def test_data_position_is_the_iteration() -> None:
     """The core needs no loader state: batch k is a function of (seed, k)."""
     seen = []
-    made = lambda steps: recipe(lambda o, m, n, b: seen.append(b["index"].tolist()) or m.theta.sum(), phase("generator"), steps=steps)  # noqa: E731
+    made = lambda steps: recipe(
+        lambda o, m, n, b: seen.append(b["index"].tolist()) or m.theta.sum(), phase("generator"), steps=steps
+    )
     fit(made(6))
     whole = seen.copy()
     seen.clear()

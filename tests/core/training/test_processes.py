@@ -52,7 +52,7 @@ def resume(folder: str, steps: int, stop: int | None) -> dict[str, torch.Tensor]
     from gencore.testing.conformance import StopAt
     from gencore.training import checkpoint
 
-    made = lambda: gencore.recipe("dcgan", **TINY | {"steps": steps, "latent_dim": 8})  # noqa: E731
+    made = lambda: gencore.recipe("dcgan", **TINY | {"steps": steps, "latent_dim": 8})
     if stop:
         first = gencore.Trainer(made(), digits("train"), cpu=True, callbacks=(StopAt(stop),))
         first.fit()

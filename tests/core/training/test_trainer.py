@@ -115,9 +115,7 @@ def test_averages() -> None:
 def test_stages_frozen_parts_and_growth() -> None:
     grown = []
     first = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator"), steps=2).stages[0]
-    second = recipe(
-        lambda o, m, n, b: (m.theta.detach() * m.psi).sum(), phase("critic"), steps=1
-    ).stages[0]
+    second = recipe(lambda o, m, n, b: (m.theta.detach() * m.psi).sum(), phase("critic"), steps=1).stages[0]
     second = dataclasses.replace(second, name="second", begin=lambda model: grown.append(1), frozen=("generator",))
     made = gencore.Recipe(name="toy", model=Pair, config=PairConfig(), stages=(first, second), batch_size=4)
     trainer = fit(made)
@@ -192,13 +190,16 @@ def test_bad_recipes(bad) -> None:
 
 
 def test_mixed_precision_trains() -> None:
-    trainer = fit(gencore.recipe("wgan-gp", data_shape=(1, 8, 8), steps=2, width=8, batch_size=8),
-                  source=gencore.data.digits("train"), precision="bf16")
+    trainer = fit(
+        gencore.recipe("wgan-gp", data_shape=(1, 8, 8), steps=2, width=8, batch_size=8),
+        source=gencore.data.digits("train"),
+        precision="bf16",
+    )
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
 
 
 def test_training_is_seeded() -> None:
-    made = lambda: gencore.recipe("gan", steps=3, hidden=(16,), batch_size=8)  # noqa: E731
+    made = lambda: gencore.recipe("gan", steps=3, hidden=(16,), batch_size=8)
     source = gencore.data.digits("train")
     models = [fit(made(), source=source, seed=seed).model.state_dict() for seed in (0, 0, 1)]
     assert all(torch.equal(models[0][k], models[1][k]) for k in models[0])

@@ -30,8 +30,8 @@ def gaussian(num_rows: int, num_codes: int, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def decoys() -> tuple[Tensor, Tensor]:
-    """x is a code, and 1e-4 beside it lies another one with a lower index: expanded distances cannot tell them
-    apart.""" codes = torch.randn(100, 16)
+    """x is a code, and 1e-4 beside it lies another one with a lower index: expanded distances fail."""
+    codes = torch.randn(100, 16)
     return codes.clone(), torch.cat([codes + 1e-4 * torch.randn_like(codes), codes])
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from gencore_gan.adversarial import Adversarial
-from gencore_gan.networks import DenseGAN, DenseGANConfig
 from torch import Tensor, nn
 
 import gencore
 from gencore.data import arrays
 from gencore.optimizers import OptimizerConfig
+from gencore_gan.adversarial import Adversarial
+from gencore_gan.networks import DenseGAN, DenseGANConfig
 
 
 class Affine(nn.Module):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from gaussian_game import distance, train_critic
+
+import gencore
 from gencore_gan.adversarial import Adversarial, AdversarialLosses
 from gencore_gan.gan import non_saturating
 from gencore_gan.lsgan import least_squares
 from gencore_gan.wgan import clip_weights, wasserstein
 from gencore_gan.wgan_gp import GradientPenalty, gradient_norms
-
-import gencore
 
 pytestmark = pytest.mark.behaviour
 GRID = torch.linspace(-2, 3, 101)[:, None]
@@ -51,7 +51,9 @@ def test_lsgan_critic_is_the_weighted_density(coding: tuple, ablated: bool, hold
 
 @pytest.mark.parametrize(("weight", "holds"), [(10.0, True), (0.0, False)])
 @pytest.mark.parametrize(("shift", "scale", "w1"), [(2.0, 1.0, 2.0), (1.0, 2.0, 1.167)])
-def test_wgan_gp_estimates_w1_with_unit_slope(shift: float, scale: float, w1: float, weight: float, holds: bool) -> None:
+def test_wgan_gp_estimates_w1_with_unit_slope(
+    shift: float, scale: float, w1: float, weight: float, holds: bool
+) -> None:
     """W1 within 15 %, gradient norm near 1. Twin: no gradient penalty."""
     penalties = (GradientPenalty(weight=weight),) if weight else ()
     model = train_critic(Adversarial(wasserstein, penalties=penalties), shift=shift, scale=scale, dim=2)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gencore_gan.networks import ConvGAN, ConvGANConfig
 from torch import nn
 
 import gencore
 from gencore.errors import GencoreError
+from gencore_gan.networks import ConvGAN, ConvGANConfig
 
 
 def layers(part: nn.Module, *kinds: type) -> list[nn.Module]:

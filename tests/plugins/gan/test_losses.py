@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from gencore_gan.gan import critic_loss, minimax_generator_loss, non_saturating_generator_loss
 from gencore_gan.lsgan import least_squares
 from gencore_gan.wgan import wasserstein
@@ -35,9 +36,7 @@ def test_gan_losses_are_the_papers() -> None:
     torch.testing.assert_close(non_saturating_generator_loss(fake), -log_sigmoid(fake).mean())
 
 
-@pytest.mark.parametrize(
-    ("coding", "critic", "generator"), [((0, 1, 1), 0.265, 0.72), ((-1, 1, 0), 0.565, 0.02)]
-)
+@pytest.mark.parametrize(("coding", "critic", "generator"), [((0, 1, 1), 0.265, 0.72), ((-1, 1, 0), 0.565, 0.02)])
 def test_least_squares(coding: tuple, critic: float, generator: float) -> None:
     losses = least_squares(coding)
     real, fake = torch.tensor([0.3]), torch.tensor([-0.2])
