@@ -34,6 +34,8 @@ def check(condition: bool, field: str, received: object, expected: str) -> None:
 
 def replace(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     """A copy with some fields changed. Raises GencoreError for an unknown field, with a suggestion."""
+    if not changes:
+        return config
     known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     for name in changes:
         if name not in known:

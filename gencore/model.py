@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from gencore.config import ModelConfig
-from gencore.errors import GencoreError, NonFiniteError
+from gencore.config import ModelConfig, replace
+from gencore.errors import GencoreError, NonFiniteError, UnknownNameError, suggest
 from gencore.noise import Noise
 from gencore.protocols import Sampler
 
@@ -25,6 +25,8 @@ class Model(nn.Module):
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
     regions: ClassVar[tuple[str, ...]] = ()
     """Attribute paths of the parts that torch.compile may take whole."""
+    samplers: ClassVar[Mapping[str, type]] = {}
+    """Sampler configs by name, for models that several samplers can run."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -50,16 +52,18 @@ class Model(nn.Module):
         *,
         seed: int = 0,
         condition: Tensor | int | None = None,
-        sampler: Sampler | None = None,
+        sampler: Sampler | str | None = None,
         batch_size: int = 64,
         start: int = 0,
         callback: Callable[[int, int], None] | None = None,
+        **options: Any,
     ) -> Tensor:
         """Draw n new examples, (n, ...); images in [-1, 1].
 
         Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
         aside. The global random state is not touched; the model is in evaluation mode meanwhile. `condition`: a
-        label for all, or (n, ...) one for each. `callback(step, steps)` follows the inner steps of a slow sampler.
+        label for all, or (n, ...) one for each. `sampler`: a sampler, or the name of one in `samplers`; `options`
+        change its fields (steps=20). `callback(step, steps)` follows the inner steps of a slow sampler.
         Raises GencoreError for a bad argument, NonFiniteError where the model yields NaN or infinity.
         """
         for name, value, least in (("n", n, 1), ("batch_size", batch_size, 1)):
@@ -69,7 +73,7 @@ class Model(nn.Module):
             condition = torch.full((n,), condition)
         if condition is not None and len(condition) != n:
             raise GencoreError(f"condition has {len(condition)} rows for {n} samples; expected one a sample.")
-        sampler = sampler or self.default_sampler()
+        chosen = self.choose_sampler(sampler, options)
         was_training = self.training
         self.eval()
         try:
@@ -79,7 +83,7 @@ class Model(nn.Module):
                 chunk = None if condition is None else condition[first : first + count].to(self.device)
                 noise = Noise(seed, start + first, count, device=self.device)
                 with torch.no_grad():
-                    chunks.append(sampler.sample(self, noise, condition=chunk, callback=callback))
+                    chunks.append(chosen.sample(self, noise, condition=chunk, callback=callback))
         finally:
             self.train(was_training)
         samples = torch.cat(chunks)
@@ -87,6 +91,16 @@ class Model(nn.Module):
             bad = int((~samples.flatten(1).isfinite().all(1)).sum())
             raise NonFiniteError(f"{bad} of {n} samples hold NaN or infinity: the model's weights are broken.")
         return samples
+
+    def choose_sampler(self, sampler: Sampler | str | None, options: Mapping[str, Any]) -> Sampler:
+        """The sampler of that name (None: the default one) with some fields changed. Raises for unknown ones."""
+        if isinstance(sampler, str):
+            if sampler not in self.samplers:
+                raise UnknownNameError(
+                    f"{type(self).__name__} has no sampler {sampler!r}.{suggest(sampler, self.samplers)}"
+                )
+            sampler = self.samplers[sampler]()
+        return replace(sampler or self.default_sampler(), options)
 
     def compile(self, *, eager: Sequence[str] = ()) -> None:
         """Compile the model's `regions` in place, except those in `eager`; state-dict keys do not change.

@@ -184,6 +184,11 @@ def sample(
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     label: Annotated[int | None, typer.Option(help="The class, for a model that takes one.")] = None,
     batch_size: Annotated[int, typer.Option(help="Samples at a time.")] = 64,
+    sampler: Annotated[str | None, typer.Option(help="One of the model's samplers, such as ddim or heun.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of a diffusion sampler.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="0 ignores the label, 1 obeys it, more exaggerates it.")
+    ] = None,
 ) -> None:
     """Draw samples from a trained model into a picture."""
     import gencore
@@ -191,7 +196,8 @@ def sample(
     loaded = gencore.from_pretrained(model)
     if label is not None and not getattr(loaded.config, "num_classes", None):
         raise GencoreError(f"--label is {label}, but {model} takes no labels.")
-    samples = loaded.sample(n, seed=seed, condition=label, batch_size=batch_size)
+    options = {name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None}
+    samples = loaded.sample(n, seed=seed, condition=label, batch_size=batch_size, sampler=sampler, **options)
     _write(samples, output)
 
 

@@ -19,7 +19,9 @@ METHODS = {
     Sampler.sample: "(self, model, noise, *, condition=None, callback=None)",
     gencore.Objective.loss: "(self, model, phase, batch)",
     gencore.Objective.after_step: "(self, model, phase)",
-    gencore.Model.sample: ("(self, n, *, seed=0, condition=None, sampler=None, batch_size=64, start=0, callback=None)"),
+    gencore.Model.sample: (
+        "(self, n, *, seed=0, condition=None, sampler=None, batch_size=64, start=0, callback=None, **options)"
+    ),
     gencore.Model.save_pretrained: "(self, directory, *, card=None, samples=None)",
 }
 
@@ -99,3 +101,12 @@ def test_unknown_arguments_are_refused_with_a_suggestion() -> None:
         gencore.create("dcgan", latent_dims=3)
     with pytest.raises(GencoreError, match="'critic_step'. Did you mean 'critic_steps'"):
         gencore.recipe("wgan", critic_step=3)
+
+
+def test_samplers_by_name_and_their_options() -> None:
+    model = gencore.create("vq-vae", data_shape=[1, 8, 8], width=4, prior_width=8, prior_layers=1)
+    assert model.sample(2, temperature=0.5).shape == (2, 1, 8, 8)
+    with pytest.raises(GencoreError, match="'temprature'. Did you mean 'temperature'"):
+        model.sample(2, temprature=0.5)
+    with pytest.raises(GencoreError, match="VQVAE has no sampler 'heun'"):
+        model.sample(2, sampler="heun")
