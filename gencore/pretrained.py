@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as modules
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import gencore_hub
 from gencore.cards import card_for
@@ -16,6 +22,13 @@ from gencore.errors import GencoreError, PluginError, UnknownNameError
 from gencore.model import Model
 from gencore.registry import default_registry
 from gencore_hub.errors import HubError
+from gencore_hub.files import open_inside
+from gencore_hub.safetensors_header import read_header
+
+MAX_INTEGER = 2**24
+SPARE_BYTES = 2**26
+SPARE_REGISTRATIONS = 500
+"""What a config may ask for whatever the weights beside it hold: no harm is done with that much."""
 
 
 def load(name: str | Path, **hub: Any) -> Model:
@@ -23,10 +36,14 @@ def load(name: str | Path, **hub: Any) -> Model:
     directory = gencore_hub.locate(name, **hub)
     described = gencore_hub.read_config(directory)
     model_class = _model_class(described, directory)
-    config = from_json(model_class.config_class, described["config"], version=described["config_version"])
-    _refuse_oversized(model_class, config, directory)
-    with torch.random.fork_rng():
-        model = model_class(config)
+    with _explained(directory):
+        limits = _Limits(directory, described)
+        limits.check_integers(described["config"])
+        config = from_json(model_class.config_class, described["config"], version=described["config_version"])
+        with limits, torch.device("meta"), torch.random.fork_rng():
+            limits.check_size(model_class(config))
+        with torch.random.fork_rng():
+            model = model_class(config)
     gencore_hub.load_into(directory, model, described)
     model.system = described["system"]
     return model.eval()
@@ -80,16 +97,86 @@ def _model_class(described: dict[str, Any], directory: Path) -> type[Model]:
         ) from error
 
 
-def _refuse_oversized(model_class: type[Model], config: ModelConfig, directory: Path) -> None:
-    """A config can declare more memory than the weights could ever fill: compare before anything is allocated."""
-    with torch.device("meta"), torch.random.fork_rng():
-        skeleton = model_class(config)
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in skeleton.state_dict().values())
-    present = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
-    if needed > 4 * present + 2**20:
+@contextlib.contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """Whatever a stranger's config makes a constructor raise, the user reads which file is at fault."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
         raise HubError(
-            f"config.json in {directory} describes a model of {needed:,} bytes, but the weights beside it have "
-            f"{present:,}: the files do not belong together."
+            f"config.json in {directory} describes a model that cannot be built: {type(error).__name__}: {error}."
+        ) from error
+
+
+class _Limits(TorchDispatchMode):
+    """A config can declare more than its weights could ever fill: memory, or layers without end.
+
+    The model is first built on the meta device inside `with limits`, which stops the construction at a tensor of more
+    than four times the weights' bytes (float16 weights may fill a float64 model) or at more than eight parameters,
+    buffers and modules a tensor in the weights. Nothing is allocated meanwhile.
+    """
+
+    def __init__(self, directory: Path, described: dict[str, Any]) -> None:
+        super().__init__()
+        self.directory, self.thread = directory, threading.get_ident()
+        self.present, tensors = 0, 0
+        for name in described["weights"]:
+            with open_inside(directory, name) as file:
+                entries = read_header(file, str(directory / name)).tensors
+            tensors += len(entries)
+            self.present += sum(entry.end - entry.begin for entry in entries.values())
+        self.bytes = 4 * self.present + SPARE_BYTES
+        self.registrations = 8 * tensors + SPARE_REGISTRATIONS
+
+    def __enter__(self) -> _Limits:
+        registers = (
+            modules.register_module_parameter_registration_hook,
+            modules.register_module_buffer_registration_hook,
+            modules.register_module_module_registration_hook,
+        )
+        self.hooks = [register(self._count) for register in registers]
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        super().__exit__(*exception)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._check(tensor.untyped_storage().nbytes())
+        return result
+
+    def check_integers(self, value: Any) -> None:
+        """Numbers of layers, steps or pixels that no model with these weights has."""
+        if isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                self.check_integers(item)
+        elif isinstance(value, int) and abs(value) > max(MAX_INTEGER, self.present):
+            self._refuse(f"has the number {value:,}")
+
+    def check_size(self, skeleton: Model) -> None:
+        """All parameters and buffers together, those too that are not saved."""
+        self._check(sum(t.numel() * t.element_size() for t in (*skeleton.parameters(), *skeleton.buffers())))
+
+    def _count(self, *registration: Any) -> None:
+        if threading.get_ident() == self.thread:
+            self.registrations -= 1
+            if self.registrations < 0:
+                self._refuse("describes a model of very many layers")
+
+    def _check(self, needed: int) -> None:
+        if needed > self.bytes:
+            self._refuse(f"describes a model of {needed:,} bytes or more")
+
+    def _refuse(self, problem: str) -> None:
+        raise HubError(
+            f"config.json in {self.directory} {problem}, but the weights beside it have {self.present:,} bytes: the "
+            "files do not belong together."
         )
 
 

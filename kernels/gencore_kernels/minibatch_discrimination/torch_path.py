@@ -38,16 +38,17 @@ def differences(m: Tensor, channel: int, out: Tensor) -> Tensor:
     return torch.sub(m[:, channel, None, :], m[:, channel, :, None], out=out)
 
 
-def closeness(m: Tensor, scratch: Tensor) -> Tensor:
-    """k [b, N, N] of a block m [b, C, N]; scratch is a buffer of the same shape as the result."""
-    distance = differences(m, 0, torch.empty_like(scratch)).abs_()
+def closeness(m: Tensor, scratch: Tensor, out: Tensor) -> Tensor:
+    """out = k [b, N, N] of a block m [b, C, N]; scratch is a buffer of the same shape."""
+    distance = differences(m, 0, out).abs_()
     for channel in range(1, m.shape[1]):
         distance.add_(differences(m, channel, scratch).abs_())
     return distance.neg_().exp_()
 
 
-def pair_buffer(block: Tensor) -> Tensor:
-    return block.new_empty(block.shape[0], block.shape[2], block.shape[2])
+def pair_buffers(m: Tensor, rows: int, count: int) -> Tensor:
+    """count buffers [rows, N, N], made once and used by every block (made anew, they triple the peak memory)."""
+    return m.new_empty(count, min(rows, m.shape[0]), m.shape[2], m.shape[2])
 
 
 def forward(m: Tensor, include_self: bool) -> Tensor:
@@ -55,8 +56,9 @@ def forward(m: Tensor, include_self: bool) -> Tensor:
     m_bcn = to_bcn(m)
     rows = rows_per_block(m_bcn)
     result = m_bcn.new_empty(m_bcn.shape[0], m_bcn.shape[2])
+    buffers = pair_buffers(m_bcn, rows, 2)
     for block, out in zip(m_bcn.split(rows), result.split(rows), strict=True):
-        k = closeness(block, pair_buffer(block))
+        k = closeness(block, *buffers[:, : len(block)])
         if not include_self:
             k.diagonal(dim1=1, dim2=2).zero_()
         torch.sum(k, dim=2, out=out)
@@ -69,9 +71,10 @@ def backward(grad: Tensor, m: Tensor) -> Tensor:
     g = grad.t().to(m_bcn.dtype).contiguous()
     rows = rows_per_block(m_bcn)
     result = torch.empty_like(m_bcn)
+    buffers = pair_buffers(m_bcn, rows, 2)
     for block, g_block, out in zip(m_bcn.split(rows), g.split(rows), result.split(rows), strict=True):
-        scratch = pair_buffer(block)
-        weight = closeness(block, scratch)
+        scratch, weight = buffers[:, : len(block)]
+        closeness(block, scratch, weight)
         weight.mul_(torch.add(g_block[:, :, None], g_block[:, None, :], out=scratch))
         signed_sums(block, weight, scratch, out)
     return result.to(m.dtype).permute(2, 0, 1)
@@ -89,14 +92,15 @@ def double_backward(v: Tensor, grad: Tensor, m: Tensor) -> tuple[Tensor, Tensor]
     g = grad.t().to(m_bcn.dtype).contiguous()
     rows = rows_per_block(m_bcn)
     grad_g, grad_m = torch.empty_like(g), torch.empty_like(m_bcn)
+    buffers = pair_buffers(m_bcn, rows, 3)
     blocks = zip(*(tensor.split(rows) for tensor in (m_bcn, v_bcn, g, grad_g, grad_m)), strict=True)
     for block, v_block, g_block, out_g, out_m in blocks:
-        scratch, sign = pair_buffer(block), pair_buffer(block)
-        change = torch.zeros_like(scratch)
+        scratch, sign, change = buffers[:, : len(block)]
+        change.zero_()
         for channel in range(block.shape[1]):
             differences(block, channel, sign).sign_()
             change.addcmul_(sign, differences(v_block, channel, scratch))
-        weight = closeness(block, scratch).mul_(change).neg_()
+        weight = closeness(block, scratch, sign).mul_(change).neg_()
         torch.sum(weight, dim=2, out=out_g)
         weight.mul_(torch.add(g_block[:, :, None], g_block[:, None, :], out=scratch))
         signed_sums(block, weight, scratch, out_m)

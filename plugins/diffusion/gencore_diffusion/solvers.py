@@ -114,10 +114,7 @@ class HeunSampler(DiffusionSampler):
     ) -> Tensor:
         steps = len(sigmas) - 1
         starts = [self.raised(model, sigma, steps) for sigma in sigmas[:-1]]
-        plan: list[Step] = []
-        for start, end in zip(starts, sigmas[1:], strict=True):
-            plan += [Step(start, 1 - end / start, end / start), *([trapezoid(start, end)] if end else [])]
-        stepper = Stepper(model, plan, x, condition, self.settings)
+        stepper = Stepper(model, heun_plan(starts, sigmas[1:]), x, condition, self.settings)
         place = 0
         for step, (start, (sigma, end)) in enumerate(zip(starts, pairwise(sigmas), strict=True)):
             if start > sigma:
@@ -196,6 +193,14 @@ def two_step_updates(sigmas: list[float], eta: float) -> list[Step]:
 def fresh_noise(eta: float, sigma: float, following: float) -> float:
     """Standard deviation of the noise that the SDE sampler draws: t sqrt(1 - (t / s)^(2 eta))."""
     return following * math.sqrt(1 - (following / sigma) ** (2 * eta))
+
+
+def heun_plan(starts: list[float], ends: list[float]) -> list[Step]:
+    """An Euler step, then its correction; no correction to 0."""
+    plan: list[Step] = []
+    for start, end in zip(starts, ends, strict=True):
+        plan += [EulerSampler().step(start, end), *([trapezoid(start, end)] if end else [])]
+    return plan
 
 
 def trapezoid(sigma: float, following: float) -> Step:

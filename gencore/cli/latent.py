@@ -1,0 +1,114 @@
+"""The commands of the latent space: `gencore walk` and `gencore map`. Each writes a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gencore.errors import GencoreError
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled name, a directory, or ORG/NAME[@REVISION].")]
+Data = Annotated[str, typer.Option(help="As for gencore train; its test part is taken.")]
+Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("walk")(walk)
+    app.command("map")(map_command)
+
+
+def walk(
+    model: Model,
+    data: Data = "digits",
+    rows: Annotated[int, typer.Option(help="How many walks; each is a row.")] = 8,
+    steps: Annotated[int, typer.Option(help="Pictures a walk, its ends included.")] = 9,
+    path: Annotated[Literal["lerp", "slerp"], typer.Option(help="Straight, or along the sphere.")] = "lerp",
+    plane: Annotated[bool, typer.Option("--plane", help="Instead, the whole plane of a 2-D code.")] = False,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .png grid.")] = Path("walk.png"),
+) -> None:
+    """Walk through a model's codes: between test images, or between random codes where it has no encoder."""
+    import gencore
+    from gencore.data.images import save_grid
+    from gencore.latent import code_plane
+    from gencore.latent import walk as walk_between
+
+    _check_png(output)
+    for name, value in (("--rows", rows), ("--steps", steps)):
+        if value < 2:
+            raise GencoreError(f"{name} is {value}; expected at least 2.")
+    loaded: Any = gencore.from_pretrained(model)
+    if plane:
+        pictures = code_plane(loaded, _codes(loaded, data, None).z, side=steps)
+    else:
+        ends = _ends(loaded, data, 2 * rows, seed)
+        pictures = walk_between(loaded, ends[:rows], ends[rows:], steps=steps, path=path)
+    if pictures.ndim != 5:
+        raise GencoreError(f"{model} generates data of shape {tuple(pictures.shape[2:])}, which are no images.")
+    save_grid(pictures.flatten(0, 1).clamp(-1, 1), output, columns=steps)
+    typer.echo(f"Wrote {pictures.shape[0]} rows of {steps} to {output}.")
+
+
+def map_command(
+    model: Model,
+    data: Data = "digits",
+    method: Annotated[
+        Literal["code", "pca", "tsne", "umap"], typer.Option(help="code: a 2-D code as it is; tsne, umap: extra eval.")
+    ] = "pca",
+    n: Annotated[int, typer.Option("-n", "--number", help="How many examples at most.")] = 2000,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .png picture.")] = Path("map.png"),
+) -> None:
+    """Encode the test data and draw the codes in the plane, coloured by class."""
+    import io
+
+    import gencore
+    from gencore.latent import latent_map, scatter
+    from gencore_hub.atomic import atomic_write
+
+    _check_png(output)
+    codes = _codes(gencore.from_pretrained(model), data, n)
+    buffer = io.BytesIO()
+    scatter(latent_map(codes.z, method=method, seed=seed), codes.label).save(buffer, format="PNG")
+    atomic_write(output, buffer.getvalue())
+    typer.echo(f"Wrote {len(codes.z)} codes to {output}.")
+
+
+def _codes(model: Any, data: str, limit: int | None) -> Any:
+    """The codes of the test part of `data`, resized to the model's images."""
+    from gencore.data import open_source
+    from gencore.latent import encode_all
+
+    if not hasattr(model, "encode"):
+        raise GencoreError(f"{type(model).__name__} has no encoder, so data have no codes in it.")
+    shape = model.config.data_shape
+    images = len(shape) == 3
+    source = open_source(
+        data, image_size=shape[-1] if images else None, channels=shape[0] if images else None, split="test"
+    )
+    return encode_all(model, source, limit=limit)
+
+
+def _ends(model: Any, data: str, count: int, seed: int) -> Any:
+    """Codes (count, D) to walk between."""
+    from gencore import Noise
+    from gencore.latent import select_random
+    from gencore.samplers import PriorSampler
+
+    if hasattr(model, "encode"):
+        z = _codes(model, data, None).z
+        return z[select_random(len(z), min(count, len(z)) // 2 * 2, seed=seed)]
+    sampler = model.default_sampler()
+    if not isinstance(sampler, PriorSampler):
+        raise GencoreError(
+            f"{type(model).__name__} has neither an encoder nor a normal prior: no codes to walk between."
+        )
+    return Noise(seed, 0, count).normal(*sampler.shape)
+
+
+def _check_png(output: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise GencoreError(f"--output is {output}; expected a name that ends in .png.")

@@ -1,0 +1,78 @@
+"""Transfer and fine-tuning (Yosinski, Clune, Bengio & Lipson 2014, "How transferable are features in deep neural
+networks?", arXiv:1411.1792, protocol of section 2).
+
+A denoising autoencoder learns the source classes; then it is fine-tuned on a few examples of the other classes:
+    pre-training   E_source ||x - g(f(x~))||^2
+    fine-tuning    E_target ||x - g(f(x~))||^2, from the source's weights; the encoder frozen, or at a rate of its own
+A frozen part is in evaluation mode, so that its batch statistics do not drift either.
+
+Deviations: autoencoders on digit classes where the paper has classifiers on halves of ImageNet.
+"""
+
+from __future__ import annotations
+
+from gencore import Adam, Model, Phase, Recipe, Stage
+from gencore.config import check
+from gencore.data import Source, subset
+from gencore_ae.corruption import corruption
+from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.reconstruction import Reconstruction, one_phase
+from gencore_ae.streams import balanced, filling, labels_of, of_classes
+
+
+def transfer_autoencoder(
+    *,
+    data_shape: tuple[int, ...] = (1, 8, 8),
+    steps: int = 1500,
+    tuning_steps: int | None = None,
+    batch_size: int = 64,
+    code_dim: int = 32,
+    hidden: tuple[int, ...] = (128,),
+    source_classes: tuple[int, ...] = (0, 1, 2, 3, 4),
+    num_target: int = 200,
+    encoder_rate: float = 0.1,
+    noise: float = 0.5,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`encoder_rate`: the encoder's rate in fine-tuning as a share of the decoder's; 0 freezes it. `num_target`
+    examples, evenly of the classes that are not `source_classes`. `tuning_steps`: as many as `steps` if None.
+    """
+    check(encoder_rate >= 0, "encoder_rate", encoder_rate, "0 or more")
+    check(bool(source_classes), "source_classes", source_classes, "at least one class")
+
+    def target(source: Source, model: Model) -> Source:
+        present = labels_of(source).unique().tolist()
+        classes = tuple(kind for kind in present if kind not in source_classes)
+        check(bool(classes), "source_classes", source_classes, f"not all of the data's classes {present}")
+        return subset(source, filling(balanced(source, classes, num_target), batch_size))
+
+    objective = Reconstruction(corrupt=corruption("gaussian", noise))
+    optimizer = Adam(learning_rate=learning_rate)
+    (training,) = one_phase(objective, optimizer, steps=steps)
+    phases = [Phase(name="decoder", parts=("decoder",), optimizer=optimizer)]
+    if encoder_rate:
+        slower = Adam(learning_rate=encoder_rate * learning_rate)
+        phases.append(Phase(name="encoder", parts=("encoder",), optimizer=slower))
+    return Recipe(
+        name="transfer-autoencoder",
+        model=DenseAutoencoder,
+        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden),
+        stages=(
+            Stage(
+                name="pre-training",
+                objective=objective,
+                phases=training.phases,
+                steps=steps,
+                data=lambda source, model: of_classes(source, source_classes),
+            ),
+            Stage(
+                name="fine-tuning",
+                objective=objective,
+                phases=tuple(phases),
+                steps=steps if tuning_steps is None else tuning_steps,
+                data=target,
+                frozen=() if encoder_rate else ("encoder",),
+            ),
+        ),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,82 @@
+"""PixelVAE's decoder: causality, normalisation, sampling; and the masks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from gencore_vae.pixel_vae import PixelNetwork, PixelVAEConfig
+
+import gencore
+from gencore.nn.masked import MaskedConv2d, raster_mask
+from gencore.noise import Noise
+
+
+def test_masks() -> None:
+    assert raster_mask(3, sees_centre=False).tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert raster_mask(3, sees_centre=True).tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_pixel_sees_only_earlier_pixels(channels: int) -> None:
+    """Zero Jacobian, exactly, for the pixel itself and all later ones; not zero for its left neighbour."""
+    torch.manual_seed(0)
+    config = PixelVAEConfig(data_shape=(channels, 4, 4), pixel_layers=3, pixel_width=8, feature_maps=2)
+    network = PixelNetwork(config).double()
+    x = torch.randn(1, channels, 4, 4).double()
+    features = torch.randn(1, 2 * channels, 4, 4).double()
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x, features), x)
+    seen = jacobian.abs().sum((0, 1, 4, 5)).view(16, 16)
+    assert torch.equal(seen, seen.tril(-1))
+    assert all(seen[i, i - 1] > 0 for i in range(1, 16) if i % 4)
+
+
+def test_kind_b_sees_the_place_itself() -> None:
+    layer = MaskedConv2d("B", 1, 1, 3)
+    x = torch.zeros(1, 1, 3, 3)
+    moved = layer(x + torch.eye(3)[1][:, None] * torch.eye(3)[1]) - layer(x)
+    assert moved[0, 0, 1, 1] != 0
+    assert moved[0, 0, 0].abs().sum() == 0
+
+
+def made() -> gencore.Model:
+    torch.manual_seed(0)
+    model = gencore.create("pixel-vae", data_shape=(1, 3, 3), latent_dim=2, hidden=(8,)).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@torch.no_grad()
+def test_the_conditional_sums_to_one_for_each_z() -> None:
+    model, x = made(), torch.tensor(list(itertools.product((-1.0, 1.0), repeat=9))).view(-1, 1, 3, 3)
+    for z in torch.randn(3, 2):
+        probabilities = model.generate(z.expand(512, 2)).log_prob(x).exp()
+        assert probabilities.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@torch.no_grad()
+def test_draws_follow_the_conditional() -> None:
+    model, x = made(), torch.tensor(list(itertools.product((-1.0, 1.0), repeat=9))).view(-1, 1, 3, 3)
+    z = torch.tensor([[0.7, -1.0]])
+    drawn = model.generate(z).draw(Noise(0, 0, 1), 40_000)[:, 0]
+    number = ((drawn.flatten(1) > 0) * 2 ** torch.arange(8, -1, -1)).sum(1)
+    frequency = number.bincount(minlength=512) / 40_000
+    probability = model.generate(z.expand(512, 2)).log_prob(x).exp()
+    assert 0.5 * (frequency - probability).abs().sum() < 0.06
+
+
+def test_samples_and_reconstructions_are_binary() -> None:
+    model = made()
+    x = torch.where(torch.rand(4, 1, 3, 3) < 0.5, -1.0, 1.0)
+    assert model.sample(5).abs().unique().tolist() == [1.0]
+    assert model.reconstruct(x).shape == x.shape
+    assert torch.equal(model.reconstruct(x), model.reconstruct(x))
+
+
+def test_bad_configs() -> None:
+    with pytest.raises(gencore.GencoreError, match="binary"):
+        PixelVAEConfig(data_shape=(1, 8, 8), likelihood="gaussian")
+    with pytest.raises(gencore.GencoreError, match="channels, height, width"):
+        PixelVAEConfig(data_shape=(8,))
