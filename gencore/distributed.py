@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
 import torch.distributed as dist
 from torch import Tensor
+
+from gencore.errors import GencoreError
+
+_SUPPORTED = ("NO", "MULTI_CPU", "MULTI_GPU")
+_OTHERS = {
+    "FSDP": "ACCELERATE_USE_FSDP",
+    "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED",
+    "MEGATRON_LM": "ACCELERATE_USE_MEGATRON_LM",
+}
+_recorders: list[list[int]] = []
 
 
 def process_count() -> int:
@@ -18,6 +33,7 @@ def process_rank() -> int:
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of `tensor` over all processes, equal to the bit on each of them."""
+    _record(tensor)
     if process_count() == 1:
         return tensor
     total = tensor.clone()
@@ -27,8 +43,45 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 def from_first_process(tensor: Tensor) -> Tensor:
     """The first process' `tensor`, on every process."""
+    _record(tensor)
     if process_count() == 1:
         return tensor
     shared = tensor.clone()
     dist.broadcast(shared, src=0)
     return shared
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[int]]:
+    """The bytes of each tensor that is exchanged inside the `with`, or would be if there were several processes."""
+    sizes: list[int] = []
+    _recorders.append(sizes)
+    try:
+        yield sizes
+    finally:
+        _recorders.remove(sizes)
+
+
+def refuse_unsupported(accelerator: Any) -> None:
+    """Raise GencoreError for a way to distribute that the trainer does not offer.
+
+    accelerate takes such a wish from its config file or environment; on a CPU its FSDP plug-in becomes plain data
+    parallelism without a word, and elsewhere it would shard parameters that the trainer's phases hold by reference.
+    """
+    wished = [
+        name for name, variable in _OTHERS.items() if os.environ.get(variable, "").lower() in ("1", "true", "yes")
+    ]
+    kind = accelerator.distributed_type.name
+    if kind not in _SUPPORTED:
+        wished.append(kind)
+    if wished:
+        raise GencoreError(
+            f"This run was launched with {' and '.join(dict.fromkeys(wished))}, which gencore does not offer: every "
+            "process holds the whole model (data parallelism). Launch with torchrun, or choose multi-GPU without "
+            "these options in accelerate config; `gencore plan NAME` says what fits."
+        )
+
+
+def _record(tensor: Tensor) -> None:
+    for sizes in _recorders:
+        sizes.append(tensor.numel() * tensor.element_size())

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 import gencore_hub
 from gencore.cards import card_for
-from gencore.config import ModelConfig, from_json, to_json
+from gencore.config import from_json, to_json
 from gencore.errors import GencoreError, PluginError, UnknownNameError
 from gencore.model import Model
 from gencore.registry import default_registry
@@ -27,7 +27,7 @@ from gencore_hub.safetensors_header import read_header
 
 MAX_INTEGER = 2**24
 SPARE_BYTES = 2**26
-SPARE_REGISTRATIONS = 500
+SPARE_STEPS = 5000
 """What a config may ask for whatever the weights beside it hold: no harm is done with that much."""
 
 
@@ -114,8 +114,8 @@ class _Limits(TorchDispatchMode):
     """A config can declare more than its weights could ever fill: memory, or layers without end.
 
     The model is first built on the meta device inside `with limits`, which stops the construction at a tensor of more
-    than four times the weights' bytes (float16 weights may fill a float64 model) or at more than eight parameters,
-    buffers and modules a tensor in the weights. Nothing is allocated meanwhile.
+    than four times the weights' bytes (float16 weights may fill a float64 model), or after more than fifty steps (an
+    operation, or a module, parameter or buffer taken up) a tensor in the weights. Nothing is allocated meanwhile.
     """
 
     def __init__(self, directory: Path, described: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ class _Limits(TorchDispatchMode):
             tensors += len(entries)
             self.present += sum(entry.end - entry.begin for entry in entries.values())
         self.bytes = 4 * self.present + SPARE_BYTES
-        self.registrations = 8 * tensors + SPARE_REGISTRATIONS
+        self.steps = 50 * tensors + SPARE_STEPS
 
     def __enter__(self) -> _Limits:
         registers = (
@@ -145,6 +145,7 @@ class _Limits(TorchDispatchMode):
         super().__exit__(*exception)
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._count()
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
@@ -165,8 +166,8 @@ class _Limits(TorchDispatchMode):
 
     def _count(self, *registration: Any) -> None:
         if threading.get_ident() == self.thread:
-            self.registrations -= 1
-            if self.registrations < 0:
+            self.steps -= 1
+            if self.steps < 0:
                 self._refuse("describes a model of very many layers")
 
     def _check(self, needed: int) -> None:

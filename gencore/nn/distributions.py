@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from gencore.nn.likelihood import gaussian_log_density, kl_to_standard_normal
+from gencore.nn.likelihood import gaussian_log_prob, kl_to_standard_normal
 
 
 class NoiseSource(Protocol):
@@ -87,7 +87,7 @@ def _events(values: Tensor, event_dims: int) -> Tensor:
 
 
 class DiagonalGaussian(Drawable):
-    """N(mean, diag exp(log_variance)): both (N, *event)."""
+    """N(mean, diag exp(log_variance)): mean (N, *event), log_variance the same or one number without axes."""
 
     has_rsample = True
 
@@ -112,11 +112,12 @@ class DiagonalGaussian(Drawable):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """value (..., N, *event) -> (..., N) nats."""
-        return _events(gaussian_log_density(value, self._mean, self.log_variance), len(self.event_shape))
+        return gaussian_log_prob(value, self._mean, self.log_variance, len(self.event_shape))
 
     def kl_to_standard_normal(self) -> Tensor:
         """KL(self || N(0, I)), (N,) nats, in closed form."""
-        return _events(kl_to_standard_normal(self._mean, self.log_variance), len(self.event_shape))
+        log_variance = self.log_variance.expand_as(self._mean)
+        return _events(kl_to_standard_normal(self._mean, log_variance), len(self.event_shape))
 
 
 class SignedBernoulli(Drawable):

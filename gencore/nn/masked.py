@@ -24,6 +24,8 @@ class MaskedConv2d(nn.Conv2d):
     arXiv:1601.06759, section 3.4). All channels of one place are seen, or not, together. `kernel_size` is odd.
     """
 
+    mask: Tensor
+
     def __init__(self, kind: Literal["A", "B"], channels: int, outputs: int, kernel_size: int) -> None:
         assert kind in ("A", "B")
         assert kernel_size % 2 == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
@@ -121,7 +122,11 @@ class Trainer:
             raise GencoreError(f'precision is {precision!r}; expected "no" or "bf16".')
         AcceleratorState._reset_state()
         kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
+        cpu = cpu or not torch.accelerator.is_available()  # else accelerate starts no gloo group under torchrun
         self.accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[kwargs])
+        asked = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.accelerator.num_processes != asked:
+            raise GencoreError(f"{asked} processes were started, but they found no way to work together.")
         self.recipe, self.source, self.seed = recipe, source, seed
         self.accumulation, self.compile, self.callbacks = accumulation, compile, tuple(callbacks)
         self.metrics: dict[str, Tensor] = {}

@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "conv-vae": {"data_shape": (1, 4, 4), "latent_dim": 1, "width": 2, "likelihood": "bernoulli"},
     "beta-vae": {**BINARY, **DENSE, "latent_dim": 1},
     "iwae": {**BINARY, **DENSE, "latent_dim": 2},
-    "iaf-vae": {**BINARY, **DENSE, "latent_dim": 2, "context_dim": 2, "flow_hidden": (6,)},
+    "iaf-vae": {**BINARY, **DENSE, "latent_dim": 2, "context_dim": 2, "flow_hidden": (6,), "flow_steps": 1},
     "iaf-vae, linear": {
         **LINE,
         **DENSE,

@@ -131,8 +131,8 @@ def ddpm(
     learning_rate: float = 5e-4,
     ema_half_life: float = 500.0,
 ) -> Recipe:
-    """`width`, `depth`, `levels`, `patch_size`: see networks.network_config. `num_classes`: class-conditional, labels dropped with
-    probability `label_drop`. `ema_half_life`: in iterations."""
+    """`width`, `depth`, `levels`, `patch_size`: see networks.network_config. `num_classes`: class-conditional, labels
+    dropped with probability `label_drop`. `ema_half_life`: in iterations."""
     check_label_drop(num_classes, label_drop)
     return Recipe(
         name="ddpm",

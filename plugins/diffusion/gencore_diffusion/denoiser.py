@@ -4,14 +4,15 @@ A model is a network F inside two affine maps (Karras et al. 2022, arXiv:2206.00
 
     denoise(x, sigma) = skip(sigma) x + out(sigma) F(input(sigma) x, level(sigma), label)
 
-for x = x0 + sigma eps. DDPM, NCSN and EDM differ in these functions of sigma alone (`gencore_diffusion.parametrization`).
+for x = x0 + sigma eps. DDPM, NCSN and EDM differ in these functions of sigma alone; see
+`gencore_diffusion.parametrization`.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,6 @@ class Denoiser(Model, abc.ABC):
     """Base of the family's models. `network` (x, level, label) -> F; a subclass says what the levels mean."""
 
     regions = ("network",)
-    samplers: ClassVar[Mapping[str, type]] = {}
-    """The samplers by name; filled by gencore_diffusion.samplers."""
     preserves_variance: bool = False
     network: nn.Module
     config: Any

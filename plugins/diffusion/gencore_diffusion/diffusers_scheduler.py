@@ -6,7 +6,7 @@
     for t in scheduler.timesteps:
         x = scheduler.step(network(scheduler.scale_model_input(x, t), t), t, x).prev_sample
 
-Each step is one pass over memory (two for DPM-Solver++) along a table of rows that `set_timesteps` works out in float64.
+Each step is one pass over memory (two for DPM-Solver++) along a table of rows, worked out in float64 before the loop.
 Timesteps and end conditions are diffusers' own, which differ from one scheduler to the next.
 """
 
@@ -16,11 +16,10 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from gencore_kernels.diffusion_step import StepRow, ddpm_table, diffusion_step, stack_rows, step_table
 from torch import Tensor
 
 from gencore.config import check
@@ -30,6 +29,7 @@ from gencore_diffusion.parametrization import scalings
 from gencore_diffusion.schedules import karras, sigmas_of
 from gencore_diffusion.solvers import EulerSampler, fresh_noise, heun_plan, two_step_updates
 from gencore_diffusion.stepping import Settings, Step, plan_table
+from gencore_kernels.diffusion_step import StepRow, ddpm_table, diffusion_step, stack_rows, step_table
 
 
 class SchedulerOutput(NamedTuple):
@@ -39,7 +39,7 @@ class SchedulerOutput(NamedTuple):
 
 
 class DiffusersScheduler:
-    """A scheduler with diffusers' methods: `set_timesteps`, `timesteps`, `init_noise_sigma`, `scale_model_input`, `step`.
+    """A scheduler with diffusers' methods: set_timesteps, timesteps, init_noise_sigma, scale_model_input, step.
 
     `source`: a scheduler_config.json, its folder, or its content. Like diffusers' own it keeps its place between steps:
     call `set_timesteps` before each loop. Raises GencoreError for what scheduler_config refuses.
@@ -108,16 +108,13 @@ class DiffusersScheduler:
             if config.solver_order == 1 or (first_order_end and place == len(updates) - 1):
                 update = Step(sigma, 1 - update.px, update.px)
             scale, scale_next = 1 / math.hypot(1.0, sigma), 1 / math.hypot(1.0, following)
-            rows.append(
-                StepRow(0.0, 1.0, update.p0 * scale_next, update.px * scale_next / scale, 0.0, update.other * scale_next)
-            )
+            p0, px, other = update.p0 * scale_next, update.px * scale_next / scale, update.other * scale_next
+            rows.append(StepRow(0.0, 1.0, p0, px, 0.0, other))
             skip, out = (number.item() for number in scalings(config.prediction, torch.tensor(sigma).double()))
             radius = math.inf if config.clip is None else config.clip
             estimates.append(StepRow(skip / scale, out, 1.0, 0.0, 0.0, 0.0, radius))
         self._table, self._combinations = stack_rows(estimates).to(self._device), stack_rows(rows).to(self._device)
-        self._fresh = [
-            fresh_noise(eta, *pair) / math.hypot(1.0, pair[1]) if eta else 0.0 for pair in pairwise(sigmas)
-        ]
+        self._fresh = [fresh_noise(eta, *pair) / math.hypot(1.0, pair[1]) if eta else 0.0 for pair in pairwise(sigmas)]
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
         """What the network is shown: for Euler and Heun x / sqrt(1 + sigma^2) at the loop's place, else x."""
@@ -217,9 +214,7 @@ def sigma_levels(config: SchedulerConfig, spaced: list[float]) -> tuple[list[flo
     return [*levels, last], told
 
 
-def _preserving_table(
-    config: SchedulerConfig, timesteps: list[int], gap: int, eta: float, clipped_eps: bool
-) -> Tensor:
+def _preserving_table(config: SchedulerConfig, timesteps: list[int], gap: int, eta: float, clipped_eps: bool) -> Tensor:
     """DDPM's or DDIM's rows: from each timestep to the next (DDPM), or `gap` lower (DDIM)."""
     alphas = config.alphas_cumprod
     final = 1.0 if config.kind == "ddpm" or config.set_alpha_to_one else alphas[0].item()
@@ -233,7 +228,7 @@ def _preserving_table(
                 levels, visited, prediction=config.prediction, eta=eta, clip=config.clip, clipped_eps=clipped_eps
             )
         else:
-            variance = "beta" if config.variance_type == "fixed_large" else "posterior"
+            variance: Literal["posterior", "beta"] = "beta" if config.variance_type == "fixed_large" else "posterior"
             table = ddpm_table(levels, visited, prediction=config.prediction, variance=variance, clip=config.clip)
         rows.append(table[:1])
     return torch.cat(rows)

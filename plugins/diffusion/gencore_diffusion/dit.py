@@ -1,7 +1,9 @@
-"""A small diffusion transformer (Peebles & Xie 2023, "Scalable Diffusion Models with Transformers", arXiv:2212.09748).
+"""A small diffusion transformer, DiT.
 
-Patches as tokens, pre-normalised blocks whose shift, scale and gate come from the noise level and the label (adaLN-Zero,
-section 3.2): every gate starts at 0, so that each block starts as the identity. Positions are learned.
+Peebles & Xie 2023, "Scalable Diffusion Models with Transformers", arXiv:2212.09748.
+
+Patches as tokens, pre-normalised blocks whose shift, scale and gate come from the noise level and the label
+(adaLN-Zero, section 3.2): every gate starts at 0, so that each block starts as the identity. Positions are learned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Classifier guidance (Dhariwal & Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis", arXiv:2105.05233).
 
-    grad log p(x | y; sigma) = grad log p(x; sigma) + grad log p(y | x; sigma)     (equation 13, with a scale on the last)
-and since x0 = x + sigma^2 score, denoise becomes denoise + scale sigma^2 grad_x log p(y | x; sigma). The classifier must
-have been trained on noisy x.
+    grad log p(x | y; sigma) = grad log p(x; sigma) + scale grad log p(y | x; sigma)     (equation 13)
+and since x0 = x + sigma^2 score, denoise becomes denoise + scale sigma^2 grad_x log p(y | x; sigma). The classifier
+must have been trained on noisy x.
 """
 
 from __future__ import annotations

@@ -44,6 +44,6 @@ def interpolate(
     """
     check(count >= 2, "count", count, "at least 2")
     sigmas = sampler.sigmas(model)
-    ends = [prior(model, Noise(seed, index, 1), sigmas[0])[0] for index in (first, second)]
-    x = slerp(*ends, torch.linspace(0, 1, count)).to(getattr(model, "device", "cpu"))
+    begin, end = (prior(model, Noise(seed, index, 1), sigmas[0])[0] for index in (first, second))
+    x = slerp(begin, end, torch.linspace(0, 1, count)).to(getattr(model, "device", "cpu"))
     return sampler.solve(model, x, sigmas, condition=condition)

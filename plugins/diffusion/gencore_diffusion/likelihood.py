@@ -4,7 +4,7 @@ Bound (Ho et al. 2020, arXiv:2006.11239, equation 5), for x_t at levels s_1 < ..
 
     -log p(x0) <= L_T + sum_{t>1} L_{t-1} + L_0
     L_T      KL(q(x_T | x0) || prior)
-    L_{t-1}  KL(q(x_{t-1} | x_t, x0) || p(x_{t-1} | x_t)): two Gaussians, (1 - r^2) apart times x0 - D, r = s_{t-1} / s_t
+    L_{t-1}  KL(q(x_{t-1} | x_t, x0) || p(x_{t-1} | x_t)): two Gaussians, (1 - r^2) (x0 - D) apart, r = s_{t-1} / s_t
     L_0      -log p(x0 | x_1): a Gaussian around D, integrated over the bins of discrete data (section 3.3)
 KL is the same in any scaling of x_t, so that these are the paper's terms.
 
@@ -61,9 +61,9 @@ def variational_bound(
 ) -> VariationalBound:
     """The bound on -log p(x) by terms, from one evaluation at each of the model's T levels.
 
-    x: (N, *data_shape). model: a DDPM, or anything with its `sigmas` (T,). noise: streams for the N examples. `variance`
-    of the reverse steps: the choice is part of the result. `bins`: the data are that many even levels from -1 to 1 (256
-    for 8-bit images) and L_0 is a probability; None: L_0 is a density. `clip`: clamp D to [-clip, clip].
+    x: (N, *data_shape). model: a DDPM, or anything with its `sigmas` (T,). noise: streams for the N examples.
+    `variance` of the reverse steps: the choice is part of the result. `bins`: the data are that many even levels from
+    -1 to 1 (256 for 8-bit images) and L_0 is a probability; None: L_0 is a density. `clip`: clamp D to [-clip, clip].
     Raises GencoreError for a model without discrete levels, or values off the bins.
     """
     if not hasattr(model, "sigmas"):

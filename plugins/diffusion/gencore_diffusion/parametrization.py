@@ -63,9 +63,7 @@ def from_x0(x0: Tensor, x: Tensor, coefficients: Scalings) -> Tensor:
     return (x0 - skip * x) / out
 
 
-def convert(
-    value: Tensor, x: Tensor, sigma: Tensor, *, source: Parametrization, target: Parametrization
-) -> Tensor:
+def convert(value: Tensor, x: Tensor, sigma: Tensor, *, source: Parametrization, target: Parametrization) -> Tensor:
     """A prediction in another parametrization: value and x (N, ...), sigma > 0, a scalar or (N,)."""
     return from_x0(to_x0(value, x, scalings(source, sigma)), x, scalings(target, sigma))
 

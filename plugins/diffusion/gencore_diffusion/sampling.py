@@ -159,7 +159,7 @@ def check_range(model: Denoises, sigmas: Sequence[float]) -> None:
         )
 
 
-def check_model(sampler: DiffusionSampler, model: Any) -> None:
+def check_model(sampler: object, model: Any) -> None:
     missing = [name for name in ("predict", "scalings", "labels", "grid") if not hasattr(model, name)]
     if missing:
         raise GencoreError(

@@ -1,9 +1,11 @@
 """Noise levels: DDPM's two schedules, NCSN's geometric and EDM's power-law grids. All in float64, all on the host.
 
-    linear     beta_t from 1e-4 to 0.02 over 1000 steps                       Ho et al. 2020, arXiv:2006.11239, section 4
-    cosine     alpha-bar = f(t) / f(0), f = cos^2((t/T + s)/(1 + s) pi/2)     Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17
-    geometric  sigma_i / sigma_{i+1} constant                                 Song & Ermon 2019, arXiv:1907.05600, section 3.1
-    karras     sigma_i = (a^(1/rho) + i/(n-1) (b^(1/rho) - a^(1/rho)))^rho    Karras et al. 2022, arXiv:2206.00364, eq. 5
+    linear     beta_t from 1e-4 to 0.02 over 1000 steps
+    cosine     alpha-bar = f(t) / f(0), f = cos^2((t/T + s)/(1 + s) pi/2)
+    geometric  sigma_i / sigma_{i+1} constant
+    karras     sigma_i = (a^(1/rho) + i/(n-1) (b^(1/rho) - a^(1/rho)))^rho
+Ho et al. 2020, arXiv:2006.11239, section 4; Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17; Song & Ermon 2019,
+arXiv:1907.05600, section 3.1; Karras et al. 2022, arXiv:2206.00364, equation 5.
 For T other than 1000 the linear betas are scaled by 1000 / T, so that alpha-bar_T stays about the same.
 """
 

@@ -29,7 +29,7 @@ from gencore import Noise
 from gencore.config import check
 from gencore_diffusion.denoiser import Denoises
 from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler, drawn, report
-from gencore_diffusion.stepping import Callback, Step, Stepper, combine, combinations
+from gencore_diffusion.stepping import Callback, Step, Stepper, combinations, combine
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from gencore_kernels.diffusion_step import StepRow, diffusion_step, stack_rows
 from torch import Tensor
 
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_diffusion.denoiser import Denoises
 from gencore_diffusion.parametrization import Scalings
+from gencore_kernels.diffusion_step import StepRow, diffusion_step, stack_rows
 
 Callback = Callable[[int, int], None]
 

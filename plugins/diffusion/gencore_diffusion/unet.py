@@ -57,7 +57,7 @@ class UNetConfig:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x))) + level))), the first x through a 1 x 1 convolution where widths differ."""
+    """x + conv(silu(norm(conv(silu(norm(x))) + level))); the first x by a 1 x 1 convolution where widths differ."""
 
     def __init__(self, width_in: int, width: int, level_dim: int, config: UNetConfig) -> None:
         super().__init__()
@@ -161,8 +161,8 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
         self.head = nn.Conv2d(width, folded, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     @staticmethod
     def _block(width_in: int, width: int, level_dim: int, attends: bool, config: UNetConfig) -> nn.ModuleDict:

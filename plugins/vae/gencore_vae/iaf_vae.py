@@ -62,13 +62,14 @@ class MaskedLinear(nn.Linear):
 class MADE(nn.Module):
     """z (..., D), context (N, C) -> m and s, both (..., D): place i sees z before i, and the context.
 
-    Degrees: input i has i + 1, hidden units cycle through 1 ... D - 1, output i has i + 1 and sees lower ones only.
+    A unit of degree d sees units of degree d and less. Input i, from 0, has degree i + 1 and output i has i; hidden
+    units cycle through 0 ... D - 1, those of degree 0 carrying the context to the first place.
     """
 
     def __init__(self, dim: int, hidden: tuple[int, ...], context_dim: int) -> None:
         super().__init__()
         inputs = torch.arange(1, dim + 1)
-        hidden_degrees = [torch.arange(width) % max(1, dim - 1) + 1 for width in hidden]
+        hidden_degrees = [torch.arange(width) % dim for width in hidden]
         outputs = inputs.repeat(2) - 1
         degrees = [inputs, *hidden_degrees, outputs]
         masks = [(after[:, None] >= before[None]).float() for before, after in itertools.pairwise(degrees)]

@@ -24,7 +24,7 @@ from gencore import Model, Noise, Sampler
 from gencore.config import check
 from gencore.data import check_batch
 from gencore.nn.distributions import Drawable, NoiseSource
-from gencore.nn.likelihood import Scale, gaussian_log_density, log_mean_exp
+from gencore.nn.likelihood import Scale, gaussian_log_prob, log_mean_exp
 
 EVALUATION_ROWS = 4096
 """Decoded at once in `bound`: a bound of k = 5000 samples must not need 5000 times the memory."""
@@ -69,7 +69,7 @@ class LatentVariableModel(Model, abc.ABC):
     def prior_log_prob(self, z: Tensor) -> Tensor:
         """z (..., *latent_shape) -> (...) nats."""
         zero = torch.zeros((), device=z.device)
-        return gaussian_log_density(z, zero, zero).flatten(-len(self.latent_shape)).sum(-1)
+        return gaussian_log_prob(z, zero, zero, len(self.latent_shape))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) of x (N, ...) under each of z (k, N, *latent_shape), (k, N) nats."""

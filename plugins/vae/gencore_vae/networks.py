@@ -125,4 +125,4 @@ def data_distribution(parameters: Tensor, config: VAEConfig) -> Drawable:
     if config.likelihood == "gaussian-diagonal":
         return DiagonalGaussian(first, parameters[:, 1].clamp_min(LOWEST_LOG_VARIANCE))
     log_variance = torch.full((), 2 * math.log(config.decoder_std), dtype=first.dtype, device=first.device)
-    return DiagonalGaussian(first, log_variance.expand_as(first))
+    return DiagonalGaussian(first, log_variance)

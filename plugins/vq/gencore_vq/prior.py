@@ -2,7 +2,8 @@
 
 p(k) = prod_i p(k_i | k_1 ... k_{i-1}, label), the second stage of van den Oord et al. 2017 (section 3.3). The paper's
 prior is a PixelCNN; a small transformer (Vaswani et al. 2017, arXiv:1706.03762, pre-normalised) sees all codes before
-the current one, without a blind spot.
+the current one, without a blind spot. Where a place has a code from each of several books, all codes of the first
+book come first, then those of the second: the codes of a residual model from coarse to fine.
 """
 
 from __future__ import annotations
@@ -39,28 +40,34 @@ class CausalBlock(nn.Module):
 
 
 class CodePrior(nn.Module):
-    """Logits of each code given those before it."""
+    """Logits of each code given those before it. Each book, a `books`-th of the length, has its own code embeddings."""
 
-    def __init__(self, *, num_codes: int, length: int, width: int, layers: int, num_classes: int | None) -> None:
+    def __init__(
+        self, *, num_codes: int, length: int, width: int, layers: int, num_classes: int | None, books: int = 1
+    ) -> None:
         super().__init__()
-        self.length, self.num_codes = length, num_codes
-        self.code = nn.Embedding(num_codes, width)
+        assert length % books == 0
+        self.length, self.num_codes, self.books = length, num_codes, books
+        self.code = nn.Embedding(books * num_codes, width)
         self.start = nn.Parameter(torch.zeros(width))
         self.place = nn.Parameter(torch.randn(length, width) * 0.02)
         self.label = nn.Embedding(num_classes, width) if num_classes else None
         self.blocks = nn.Sequential(*(CausalBlock(width, heads=max(1, width // 20)) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
-        self.logits = nn.Linear(width, num_codes)
+        self.logits = nn.Linear(width, books * num_codes)
         nn.init.normal_(self.code.weight, 0.0, 0.02)
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         """codes (N, l) with l < length are the past -> logits (N, l + 1, K) of places 0 ... l."""
         start = self.start.expand(len(codes), 1, -1)
-        x = torch.cat([start, self.code(codes)], 1) + self.place[: codes.shape[1] + 1]
+        place = torch.arange(codes.shape[1] + 1, device=codes.device)
+        book = place // (self.length // self.books)
+        x = torch.cat([start, self.code(codes + book[:-1] * self.num_codes)], 1) + self.place[: len(place)]
         if self.label is not None:
             assert label is not None
             x = x + self.label(label)[:, None]
-        return self.logits(self.norm(self.blocks(x)))
+        logits = self.logits(self.norm(self.blocks(x)))
+        return rearrange(logits, "n l (b k) -> n l b k", b=self.books)[:, place, book]
 
 
 def code_nats(logits: Tensor, codes: Tensor) -> Tensor:
@@ -74,7 +81,7 @@ class CodePriorObjective(Objective):
     def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
         """batch["x"], and batch["label"] where the model takes labels."""
         with torch.no_grad():
-            codes = rearrange(model.encode(batch["x"]), "n h w -> n (h w)")
+            codes = model.encode(batch["x"]).flatten(1)
         label = model.check_label(batch.get("label"), len(codes))
         return Loss(code_nats(model.prior(codes[:, :-1], label), codes).mean())
 
@@ -104,5 +111,4 @@ class AncestralSampler:
             codes = torch.cat([codes, drawn[:, None]], 1)
             if callback:
                 callback(place + 1, model.prior.length)
-        height, width = model.config.grid
-        return model.generate(rearrange(codes, "n (h w) -> n h w", h=height, w=width))
+        return model.generate(codes.unflatten(1, model.config.code_shape))

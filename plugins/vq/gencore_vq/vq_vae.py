@@ -7,31 +7,38 @@ term is replaced by moving averages of the latents (appendix A.1), summed over p
 begin anew at a latent of the batch. Then an autoregressive prior learns the codes (section 3.3), and sampling is
 prior, then decoder.
 
+The same model with other codebooks: gencore_vq.grouped_vq_vae, residual_vq_vae, cosine_vq_vae.
+
 Deviations: the prior is a causal transformer (gencore_vq.prior); small networks, down-sampling by 4.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gencore import Adam, AdamW, Loss, Model, ModelConfig, Objective, Phase, Recipe, Sampler, Stage
 from gencore.config import check
 from gencore.distributed import from_first_process, sum_over_processes
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, NonFiniteError
 from gencore_vq.codebook import Codebook, Quantized, StraightThrough, perplexity
 from gencore_vq.prior import AncestralSampler, CodePrior, CodePriorObjective
+from gencore_vq.residual import ResidualCodebook
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class VQVAEConfig(ModelConfig):
-    """Images whose sides are multiples of 4; a code for each 4 x 4 pixels."""
+    """Images whose sides are multiples of 4; a code, or one code a book, for each 4 x 4 pixels.
+
+    `quantizer`: "single", one book; "grouped", `books` books that share the channels out; "residual", `books` books
+    in a row. `book_dropout`: residual only, see ResidualCodebook. `unit_length`: latents and codes on the sphere.
+    """
 
     data_shape: tuple[int, int, int] = (1, 32, 32)
     num_codes: int = 64
@@ -42,6 +49,10 @@ class VQVAEConfig(ModelConfig):
     prior_width: int = 80
     prior_layers: int = 4
     num_classes: int | None = None
+    quantizer: Literal["single", "grouped", "residual"] = "single"
+    books: int = 1
+    book_dropout: bool = False
+    unit_length: bool = False
 
     def __post_init__(self) -> None:
         sides = self.data_shape[1:]
@@ -55,11 +66,24 @@ class VQVAEConfig(ModelConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
         check(self.residual_blocks >= 0, "residual_blocks", self.residual_blocks, "0 or more")
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
+        self._check_books()
+
+    def _check_books(self) -> None:
+        kind = self.quantizer
+        fits = self.books == 1 if kind == "single" else self.books > 0
+        check(fits, "books", self.books, '1 for quantizer "single", at least 1 for "grouped" and "residual"')
+        whole = kind != "grouped" or self.code_dim % self.books == 0
+        check(whole, "code_dim", self.code_dim, f"a multiple of the number of books, {self.books}")
+        residual = kind == "residual"
+        check(not residual or self.update == "ema", "update", self.update, '"ema" for quantizer "residual"')
+        check(not (residual and self.unit_length), "unit_length", self.unit_length, 'false for quantizer "residual"')
+        check(residual or not self.book_dropout, "book_dropout", self.book_dropout, f"false for quantizer {kind!r}")
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of codes."""
-        return self.data_shape[1] // 4, self.data_shape[2] // 4
+    def code_shape(self) -> tuple[int, ...]:
+        """The codes of one image: rows and columns, after the books where there are several."""
+        grid = self.data_shape[1] // 4, self.data_shape[2] // 4
+        return grid if self.quantizer == "single" else (self.books, *grid)
 
 
 class ResidualBlock(nn.Module):
@@ -72,6 +96,22 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> the same shape."""
         return x + self.layers(x)
+
+
+class UnitLength(nn.Module):
+    """Each place's vector divided by its length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, *places) -> the same shape."""
+        return F.normalize(x, dim=1)
+
+
+def make_codebook(config: VQVAEConfig) -> Codebook | ResidualCodebook:
+    """The codebook that the config asks for."""
+    if config.quantizer == "residual":
+        return ResidualCodebook(config.num_codes, config.code_dim, books=config.books, dropout=config.book_dropout)
+    groups = config.books if config.quantizer == "grouped" else None
+    return Codebook(config.num_codes, config.code_dim, config.update, groups=groups, unit_length=config.unit_length)
 
 
 class VQVAE(Model):
@@ -90,8 +130,9 @@ class VQVAE(Model):
             nn.Conv2d(width, width, 4, 2, 1),
             *blocks[: config.residual_blocks],
             nn.Conv2d(width, config.code_dim, 1),
+            *([UnitLength()] if config.unit_length else []),
         )
-        self.codebook = Codebook(config.num_codes, config.code_dim, config.update)
+        self.codebook = make_codebook(config)
         self.decoder = nn.Sequential(
             nn.Conv2d(config.code_dim, width, 3, 1, 1),
             *blocks[config.residual_blocks :],
@@ -102,19 +143,31 @@ class VQVAE(Model):
         )
         self.prior = CodePrior(
             num_codes=config.num_codes,
-            length=config.grid[0] * config.grid[1],
+            length=math.prod(config.code_shape),
             width=config.prior_width,
             layers=config.prior_layers,
             num_classes=config.num_classes,
+            books=config.books,
         )
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """Images (N, *data_shape) -> codes (N, H / 4, W / 4) int64."""
-        return self.codebook(self.encoder(x)).codes
+        """Images (N, *data_shape) -> codes (N, [books,] H / 4, W / 4) int64. Raises NonFiniteError on NaN latents."""
+        return self.codebook(finite(self.encoder(x))).codes
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """Codes (N, H / 4, W / 4) -> images (N, *data_shape), about [-1, 1]."""
-        return self.decoder(self.codebook.lookup(z))
+        """Codes (N, [books,] H / 4, W / 4) -> images (N, *data_shape), about [-1, 1].
+
+        A residual model also takes the codes of its first books only. Raises GencoreError for codes that do not fit.
+        """
+        shape = self.config.code_shape
+        if self.config.quantizer == "residual" and z.ndim == 4:
+            shape = (min(max(z.shape[1], 1), self.config.books), *shape[1:])
+        check_codes(z, shape, self.config.num_codes)
+        return self.decode(self.codebook.lookup(z))
+
+    def decode(self, vectors: Tensor, label: Tensor | None = None) -> Tensor:
+        """Vectors (N, code_dim, H / 4, W / 4) -> images. The label is the prior's affair."""
+        return self.decoder(vectors)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode, then generate."""
@@ -138,40 +191,110 @@ class VQVAE(Model):
         return label
 
 
-class VectorQuantization(Objective):
-    """Phase "autoencoder": equation 3. `restart_below`: average count under which a code begins anew; 0 never."""
+def finite(latents: Tensor) -> Tensor:
+    """The latents (N, ...). Raises NonFiniteError if one is NaN or infinite: it has no nearest code."""
+    if not latents.isfinite().all():
+        bad = int((~latents.flatten(1).isfinite().all(1)).sum())
+        raise NonFiniteError(
+            f"The latents of {bad} of {len(latents)} examples hold NaN or infinity, which has no nearest code: look at "
+            "the data (gencore.data.check_batch) and at the encoder's weights."
+        )
+    return latents
 
-    def __init__(self, *, commitment: float, decay: float, restart_below: float) -> None:
+
+def check_codes(codes: Tensor, shape: tuple[int, ...], num_codes: int) -> None:
+    """Raise GencoreError unless `codes` are (N, *shape) integers from 0 to num_codes - 1."""
+    if codes.is_floating_point() or codes.shape[1:] != shape:
+        wanted = ", ".join(map(str, shape))
+        raise GencoreError(f"Codes are {tuple(codes.shape)} {codes.dtype}; expected (N, {wanted}) integers.")
+    low, high = (int(bound) for bound in torch.aminmax(codes))
+    if low < 0 or high >= num_codes:
+        raise GencoreError(f"Codes lie from {low} to {high}; this codebook has codes 0 to {num_codes - 1}.")
+
+
+class VectorQuantization(Objective):
+    """Phase "autoencoder": equation 3. `restart_below`: average count under which a code begins anew; 0 never.
+
+    `kmeans_iterations`: the codebook begins at the centres of this many steps of k-means on the first batch; 0: at
+    random. A residual codebook's third term pulls the latents to the sum of the books that were decoded.
+    """
+
+    def __init__(self, *, commitment: float, decay: float, restart_below: float, kmeans_iterations: int = 0) -> None:
         super().__init__()
+        check(commitment >= 0, "commitment", commitment, "0 or more")
+        check(0 <= decay < 1, "decay", decay, "a number in [0, 1)")
+        check(restart_below >= 0, "restart_below", restart_below, "0 or more")
+        check(kmeans_iterations >= 0, "kmeans_iterations", kmeans_iterations, "0 or more")
         self.commitment, self.decay, self.restart_below = commitment, decay, restart_below
-        self._seen: list[tuple[Tensor, Quantized]] = []
+        self.kmeans_iterations = kmeans_iterations
+        if kmeans_iterations:
+            self.register_buffer("begun", torch.zeros((), dtype=torch.int64))
+        self._seen: list[Quantized] = []
 
     def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
         """Reconstruction, commitment, and the codebook's own term where it learns by gradient."""
         x = batch["x"]
         latents = model.encoder(x)
+        if self.kmeans_iterations and not self.begun:
+            model.codebook.begin(latents.detach(), iterations=self.kmeans_iterations)
+            self.begun.fill_(1)
         quantized = model.codebook(latents)
-        rebuilt = model.decoder(StraightThrough.apply(latents, quantized.vectors.detach()))
+        rebuilt = model.decode(StraightThrough.apply(latents, quantized.vectors.detach()), batch.get("label"))
         reconstruction = F.mse_loss(rebuilt, x)
         total = reconstruction + self.commitment * F.mse_loss(latents, quantized.vectors.detach())
-        if model.config.update == "gradient":
+        if model.codebook.update == "gradient":
             total = total + F.mse_loss(quantized.vectors, latents.detach())
         else:
-            self._seen.append((latents.detach(), quantized))
-        return Loss(total, {"reconstruction": reconstruction, "perplexity": perplexity(quantized.counts)})
+            self._seen.append(quantized)
+        return Loss(total, {"reconstruction": reconstruction, "perplexity": perplexity(quantized.counts).mean()})
 
     def after_step(self, model: Any, phase: str) -> None:
         """Move the averages by what all processes saw in this step; restart dead codes."""
-        if model.config.update == "gradient":
+        if model.codebook.update == "gradient":
             return
-        counts = torch.stack([quantized.counts for _, quantized in self._seen]).sum(0)
-        sums = torch.stack([quantized.sums for _, quantized in self._seen]).sum(0)
-        latents = rearrange(self._seen[0][0], "n d h w -> (n h w) d")
+        counts = torch.stack([quantized.counts for quantized in self._seen]).sum(0)
+        sums = torch.stack([quantized.sums for quantized in self._seen]).sum(0)
+        rows = self._seen[0].rows
         self._seen.clear()
         model.codebook.follow(sum_over_processes(counts), sum_over_processes(sums), decay=self.decay)
         if self.restart_below:
-            chosen = latents[torch.randint(len(latents), (len(counts),), device=latents.device)]
+            chosen = rows[..., torch.randint(rows.shape[-2], (counts.shape[-1],), device=rows.device), :]
             model.codebook.restart(from_first_process(chosen), below=self.restart_below)
+
+
+def two_stages(
+    name: str,
+    config: VQVAEConfig,
+    objective: VectorQuantization,
+    *,
+    steps: int,
+    prior_steps: int | None,
+    batch_size: int,
+    learning_rate: float,
+) -> Recipe:
+    """`steps` of the autoencoder, then `prior_steps` (as many if None) of the prior over its codes."""
+    parts = ("encoder", "decoder", "codebook") if config.update == "gradient" else ("encoder", "decoder")
+    return Recipe(
+        name=name,
+        model=VQVAE,
+        config=config,
+        stages=(
+            Stage(
+                name="autoencoder",
+                objective=objective,
+                phases=(Phase(name="autoencoder", parts=parts, optimizer=Adam(learning_rate=learning_rate)),),
+                steps=steps,
+            ),
+            Stage(
+                name="prior",
+                objective=CodePriorObjective(),
+                phases=(Phase(name="prior", parts=("prior",), optimizer=AdamW(learning_rate=learning_rate)),),
+                steps=steps if prior_steps is None else prior_steps,
+                frozen=("encoder", "decoder", "codebook"),
+            ),
+        ),
+        batch_size=batch_size,
+    )
 
 
 def vq_vae(
@@ -188,39 +311,34 @@ def vq_vae(
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
+    kmeans_iterations: int = 0,
     prior_width: int = 80,
     prior_layers: int = 4,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """Two stages: `steps` of the autoencoder, then `prior_steps` (as many if None) of the prior over its codes."""
-    parts = ("encoder", "decoder", "codebook") if update == "gradient" else ("encoder", "decoder")
-    return Recipe(
-        name="vq-vae",
-        model=VQVAE,
-        config=VQVAEConfig(
-            data_shape=data_shape,
-            num_codes=num_codes,
-            code_dim=code_dim,
-            width=width,
-            update=update,
-            prior_width=prior_width,
-            prior_layers=prior_layers,
-            num_classes=num_classes,
-        ),
-        stages=(
-            Stage(
-                name="autoencoder",
-                objective=VectorQuantization(commitment=commitment, decay=decay, restart_below=restart_below),
-                phases=(Phase(name="autoencoder", parts=parts, optimizer=Adam(learning_rate=learning_rate)),),
-                steps=steps,
-            ),
-            Stage(
-                name="prior",
-                objective=CodePriorObjective(),
-                phases=(Phase(name="prior", parts=("prior",), optimizer=AdamW(learning_rate=learning_rate)),),
-                steps=steps if prior_steps is None else prior_steps,
-                frozen=("encoder", "decoder", "codebook"),
-            ),
-        ),
+    """Two stages: `steps` of the autoencoder, then `prior_steps` (as many if None) of the prior over its codes.
+
+    `kmeans_iterations`: steps of k-means on the first batch from which the codebook begins; 0: at random, as published.
+    """
+    config = VQVAEConfig(
+        data_shape=data_shape,
+        num_codes=num_codes,
+        code_dim=code_dim,
+        width=width,
+        update=update,
+        prior_width=prior_width,
+        prior_layers=prior_layers,
+        num_classes=num_classes,
+    )
+    objective = VectorQuantization(
+        commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
+    )
+    return two_stages(
+        "vq-vae",
+        config,
+        objective,
+        steps=steps,
+        prior_steps=prior_steps,
         batch_size=batch_size,
+        learning_rate=learning_rate,
     )

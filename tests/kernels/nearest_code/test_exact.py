@@ -40,6 +40,12 @@ def duplicates() -> tuple[Tensor, Tensor]:
     return torch.randn(60, 16), torch.cat([codes, codes, codes])
 
 
+def repeated(spacing: int, step: float) -> tuple[Tensor, Tensor]:
+    """The same codes again every `spacing` codes, each time smaller by `step`: rivals that share a lane or a group."""
+    codes = torch.randn(spacing, 8)
+    return torch.randn(40, 8), torch.cat([codes * (1 + step * turn) for turn in (3, 2, 1, 0)])
+
+
 def near_ties() -> tuple[Tensor, Tensor]:
     codes = torch.randn(150, 8)
     return torch.randn(60, 8), torch.cat([codes, codes * (1 + 1e-7)])
@@ -69,6 +75,9 @@ def mixed_scales() -> tuple[Tensor, Tensor]:
 ADVERSARIAL = {
     "decoys": decoys,
     "duplicates": duplicates,
+    "equal codes 128 apart": lambda: repeated(128, 0.0),
+    "near ties 16 apart": lambda: repeated(16, 1e-7),
+    "near ties 64 apart": lambda: repeated(64, 1e-7),
     "near ties": near_ties,
     "all codes zero": lambda: (torch.randn(20, 16), torch.zeros(70, 16)),
     "integer grid": lambda: (torch.randint(-2, 3, (100, 4)).float(), torch.randint(-2, 3, (150, 4)).float()),

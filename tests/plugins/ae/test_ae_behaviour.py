@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from gencore_ae.penalties import estimated_jacobian
 
 import gencore
 from gencore.data import arrays, digits
+from gencore_ae.penalties import estimated_jacobian
 
 pytestmark = pytest.mark.behaviour
 TRAIN = digits("train").fetch(torch.arange(1400))["x"].flatten(1)

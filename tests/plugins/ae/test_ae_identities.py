@@ -6,7 +6,12 @@ import math
 
 import pytest
 import torch
-from gencore_ae.conv import ConvAutoencoderConfig, doubling
+from torch import nn
+from torch.nn import functional as F
+
+import gencore
+from gencore.errors import GencoreError
+from gencore_ae.conv import doubling
 from gencore_ae.corruption import add_gaussian, corruption, mask, salt_and_pepper
 from gencore_ae.losses import bernoulli_error, squared_error
 from gencore_ae.penalties import (
@@ -17,11 +22,6 @@ from gencore_ae.penalties import (
     sigmoid_layer_jacobian,
 )
 from gencore_ae.reconstruction import Reconstruction
-from torch import nn
-from torch.nn import functional as F
-
-import gencore
-from gencore.errors import GencoreError
 
 
 def autograd_jacobian(encode: object, x: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
+import gencore
+from gencore import Noise
+from gencore.compilation import compile_regions
+from gencore.config import from_json, to_json
+from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.dit import DiTConfig
 from gencore_diffusion.edm import EDM, EDMConfig
@@ -14,15 +21,8 @@ from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnneal
 from gencore_diffusion.ncsn import NCSN, NCSNConfig
 from gencore_diffusion.networks import DenseConfig, NetworkConfig, build_network
 from gencore_diffusion.objective import DenoisingScoreMatching
-from gencore_diffusion.solvers import DDIMSampler, EulerSampler
+from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler, EulerSampler
 from gencore_diffusion.unet import UNetConfig
-from torch import Tensor
-
-import gencore
-from gencore import Noise
-from gencore.compilation import compile_regions
-from gencore.config import from_json, to_json
-from gencore.errors import GencoreError
 
 NETWORKS: list[NetworkConfig] = [
     UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8),
@@ -135,8 +135,8 @@ def test_label_drop_and_its_absence() -> None:
 def test_recipes_refuse(name: str) -> None:
     with pytest.raises(GencoreError, match=r"label_drop is 0\.0"):
         gencore.recipe(name, num_classes=10, label_drop=0.0)
+    made = gencore.recipe(name, data_shape=(1, 9, 9))
     with pytest.raises(GencoreError, match=r"data_shape is \(1, 9, 9\)"):
-        made = gencore.recipe(name, data_shape=(1, 9, 9))
         made.model(made.config)
     with pytest.raises(GencoreError, match="network is 'vit'"):
         gencore.recipe(name, network="vit")
@@ -208,6 +208,18 @@ def test_sample_depends_on_seed_and_index_alone() -> None:
     whole = model.sample(5, seed=2, sampler=sampler)
     torch.testing.assert_close(model.sample(5, seed=2, sampler=sampler, batch_size=2), whole)
     torch.testing.assert_close(model.sample(1, seed=2, start=4, sampler=sampler), whole[4:])
+
+
+def test_samplers_by_name() -> None:
+    """As `model.sample(..., sampler="dpm++2m", steps=7)` finds them."""
+    model = awake(DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20, num_classes=3)))
+    named = model.sample(3, condition=1, sampler="dpm++2m", steps=7, guidance=2.0, clip=1.0)
+    made = model.sample(3, condition=1, sampler=DPMSolverSampler(steps=7, guidance=2.0, clip=1.0))
+    assert torch.equal(named, made)
+    with pytest.raises(GencoreError, match="Did you mean 'dpm\\+\\+2m'"):
+        model.sample(3, sampler="dpmpp2m")
+    with pytest.raises(GencoreError, match="churn"):
+        model.sample(3, sampler="ddim", churn=1.0)
 
 
 def test_no_recompilation_over_steps() -> None:

@@ -7,14 +7,14 @@ import math
 
 import pytest
 import torch
+
+from gencore.errors import GencoreError
 from gencore_diffusion import schedules
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.edm import preconditioning
 from gencore_diffusion.ideal import ideal_mixture
 from gencore_diffusion.networks import DenseConfig
 from gencore_diffusion.parametrization import PARAMETRIZATIONS, convert, scalings
-
-from gencore.errors import GencoreError
 
 
 @pytest.fixture

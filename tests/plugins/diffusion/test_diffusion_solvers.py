@@ -8,13 +8,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
+from gencore import Noise, Sampler
+from gencore.errors import GencoreError, NonFiniteError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.denoiser import FunctionDenoiser
 from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian
 from gencore_diffusion.networks import DenseConfig
 from gencore_diffusion.parametrization import PARAMETRIZATIONS, convert
-from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler
 from gencore_diffusion.samplers import SAMPLERS
+from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler
 from gencore_diffusion.schedules import alphas_cumprod, betas, karras, sigmas_of
 from gencore_diffusion.solvers import (
     DDIMSampler,
@@ -24,10 +28,6 @@ from gencore_diffusion.solvers import (
     EulerSampler,
     HeunSampler,
 )
-from torch import Tensor
-
-from gencore import Noise, Sampler
-from gencore.errors import GencoreError, NonFiniteError
 
 CLOSE = {"rtol": 2e-6, "atol": 2e-6}  # the step's coefficients are kept in float32
 
@@ -136,9 +136,7 @@ def test_churn_stays_in_the_model_s_range() -> None:
 
 
 @pytest.mark.parametrize(("kind", "eta"), [(DPMSolverSampler, 0.0), (DPMSolverSDESampler, 1.0)])
-def test_dpm_solver_steps(
-    drawn: tuple[Tensor, Tensor, Tensor], kind: type[DiffusionSampler], eta: float
-) -> None:
+def test_dpm_solver_steps(drawn: tuple[Tensor, Tensor, Tensor], kind: type[DiffusionSampler], eta: float) -> None:
     """Three steps of Algorithm 2 (and of section 5's SDE) written with lambda, alpha and sigma, for VP data."""
     bar = alphas_cumprod(betas("linear", 1000))[[900, 600, 350, 100]]
     alpha, sigma = bar.sqrt(), (1 - bar).sqrt()
@@ -232,9 +230,7 @@ def test_any_sampler_runs_any_parametrization(name: str) -> None:
 
     results = [
         sampler.sample(
-            FunctionDenoiser(
-                predicting(kind), data_shape=(1,), sigma_min=0.05, sigma_max=10.0, parametrization=kind
-            ),
+            FunctionDenoiser(predicting(kind), data_shape=(1,), sigma_min=0.05, sigma_max=10.0, parametrization=kind),
             Noise(3, 0, 5),
         )
         for kind in PARAMETRIZATIONS

@@ -9,7 +9,7 @@ import torch
 from torch import distributions as reference
 
 from gencore.nn.distributions import DiagonalGaussian, GlobalNoise, OneHot, SignedBernoulli
-from gencore.nn.likelihood import gaussian_log_density, kl_to_standard_normal
+from gencore.nn.likelihood import gaussian_log_prob, kl_to_standard_normal
 from gencore.noise import Noise
 
 
@@ -19,9 +19,9 @@ def test_kl_by_hand_and_by_monte_carlo() -> None:
     assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx((4 + math.e**2 - 3) / 2)
     torch.manual_seed(0)
     mean, log_variance = torch.tensor(1.0).double(), torch.tensor(-1.0).double()
-    z = mean + torch.exp(0.5 * log_variance) * torch.randn(1_000_000, dtype=torch.float64)
+    z = mean + torch.exp(0.5 * log_variance) * torch.randn(1_000_000, 1, dtype=torch.float64)
     zero = torch.zeros((), dtype=torch.float64)
-    sampled = (gaussian_log_density(z, mean, log_variance) - gaussian_log_density(z, zero, zero)).mean()
+    sampled = (gaussian_log_prob(z, mean, log_variance, 1) - gaussian_log_prob(z, zero, zero, 1)).mean()
     assert sampled.item() == pytest.approx(kl_to_standard_normal(mean, log_variance).item(), rel=5e-3)
 
 
@@ -34,6 +34,16 @@ def test_gaussian_is_torchs() -> None:
     torch.testing.assert_close(ours.kl_to_standard_normal(), reference.kl_divergence(theirs, standard))
     torch.testing.assert_close(ours.variance, theirs.variance)
     assert ours.event_shape == (2, 5)
+
+
+def test_one_variance_for_all_is_the_same_gaussian() -> None:
+    mean, value = torch.randn(2, 4, 2, 5)
+    one = torch.tensor(-0.7)
+    single, full = DiagonalGaussian(mean, one), DiagonalGaussian(mean, one.expand_as(mean))
+    torch.testing.assert_close(single.log_prob(value), full.log_prob(value))
+    torch.testing.assert_close(single.log_prob(value.expand(3, 4, 2, 5)), full.log_prob(value).expand(3, 4))
+    torch.testing.assert_close(single.kl_to_standard_normal(), full.kl_to_standard_normal())
+    torch.testing.assert_close(single.variance, full.variance)
 
 
 def test_pathwise_gradient() -> None:

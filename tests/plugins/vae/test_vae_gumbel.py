@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
-from gencore_vae.gumbel_vae import RelaxedBound, concrete_log_density, relaxed_one_hot, straight_through
 
 import gencore
 from gencore.nn.distributions import GlobalNoise, OneHot
+from gencore_vae.gumbel_vae import RelaxedBound, concrete_log_density, relaxed_one_hot, straight_through
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0, 0.0])
 VALUES = torch.tensor([1.0, -2.0, 0.5, 3.0])

@@ -9,11 +9,11 @@ import math
 import linear_gaussian as truth
 import pytest
 import torch
-from gencore_vae.latent_variable import Terms
 
 import gencore
 from gencore.data import arrays
 from gencore.nn.distributions import GlobalNoise
+from gencore_vae.latent_variable import Terms
 
 
 def gap(model: gencore.Model, k: int, count: int = 4000) -> float:
@@ -27,7 +27,7 @@ def elbo_gap(terms: Terms, x: torch.Tensor) -> float:
 
 
 def test_gap_of_the_model() -> None:
-    assert truth.GAP == pytest.approx(1.147, abs=5e-4)
+    assert abs(truth.GAP - 1.147) < 5e-4
 
 
 def test_elbo_misses_by_the_analytic_gap() -> None:
@@ -66,13 +66,13 @@ def test_one_linear_flow_step_closes_the_gap(k: int) -> None:
 
 
 def test_flow_without_its_jacobian_is_wrong() -> None:
-    """The twin: two gates of sigmoid(1) are log 1.368 each."""
+    """The twin: it lies above log p(x), by two gates of sigmoid(1), 0.627 nats."""
     model = truth.exact_flow_vae()
     x = truth.draw(50, seed=1)
     flow = model.flow.forward
     model.flow.forward = lambda z, context: (flow(z, context)[0], torch.zeros(()))
     error = (model.bound(x) - truth.log_prob(x)).mean().item()
-    assert error == pytest.approx(2 * math.log(torch.tensor(1.0).sigmoid().item()), abs=1e-3)
+    assert error == pytest.approx(-2 * math.log(torch.tensor(1.0).sigmoid().item()), abs=1e-3)
 
 
 def test_prior_as_proposal_reaches_the_truth_slowly() -> None:

@@ -1,0 +1,109 @@
+"""A VQ-VAE's training step against pythae's: the same encoder and decoder, batch, data and optimiser.
+
+Both learn their codebook by moving averages. The step: forward, backward, Adam, and the codebook's averages.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from pythae import models as pythae_models
+from pythae.models.base.base_utils import ModelOutput
+from pythae.models.nn import BaseDecoder, BaseEncoder
+from torch import Tensor, nn
+
+import gencore
+from gencore.compilation import compile_regions
+
+BATCH, SHAPE, CODE_DIM = 64, (1, 32, 32), 16
+Step = Callable[[], Tensor]
+
+
+class Encoder(BaseEncoder):
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        return ModelOutput(embedding=self.layers(x))
+
+
+class Decoder(BaseDecoder):
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, z: Tensor) -> ModelOutput:
+        return ModelOutput(reconstruction=self.layers(z))
+
+
+def optimizer(model: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam([*model.encoder.parameters(), *model.decoder.parameters()], lr=1e-3)
+
+
+def our_step(model: Any, x: Tensor) -> Step:
+    """Returns the mean squared error before the step, as the other does."""
+    objective = gencore.recipe("vq-vae", restart_below=0.0).stages[0].objective
+    adam = optimizer(model)
+
+    def step() -> Tensor:
+        adam.zero_grad()
+        loss = objective.loss(model, "autoencoder", {"x": x})
+        loss.total.backward()
+        adam.step()
+        with torch.no_grad():
+            objective.after_step(model, "autoencoder")
+        return loss.metrics["reconstruction"].detach()
+
+    return step
+
+
+def pythae_step(model: Any, x: Tensor) -> Step:
+    adam = optimizer(model)
+
+    def step() -> Tensor:
+        adam.zero_grad()
+        output = model({"data": x})
+        output.loss.backward()
+        adam.step()
+        return output.recon_loss.detach() / x[0].numel()
+
+    return step
+
+
+def models(num_codes: int) -> tuple[Any, Any]:
+    """Ours and pythae's, with the same weights and codes."""
+    torch.manual_seed(0)
+    ours: Any = gencore.create("vq-vae", data_shape=SHAPE, num_codes=num_codes, code_dim=CODE_DIM).train()
+    config = pythae_models.VQVAEConfig(input_dim=SHAPE, num_embeddings=num_codes, use_ema=True, decay=0.99)
+    parts = Encoder(copy.deepcopy(ours.encoder)), Decoder(copy.deepcopy(ours.decoder))
+    theirs = pythae_models.VQVAE(config, encoder=parts[0], decoder=parts[1]).train()
+    theirs.quantizer.embeddings.copy_(ours.codebook.vectors)
+    theirs.quantizer.ema_embed.copy_(ours.codebook.vectors)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("num_codes", [64, 1024])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_training_step(race: Any, num_codes: int, compiled: bool) -> None:
+    x = torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ours, theirs = models(num_codes)
+    with torch.no_grad():
+        exact = copy.deepcopy(ours).double()
+        expected = (exact.reconstruct(x.double()) - x).square().mean()
+    if compiled:
+        compile_regions(ours, ours.regions)
+        theirs.encoder.compile()
+        theirs.decoder.compile()
+    race(
+        "VQ-VAE training step",
+        f"{BATCH}x{'x'.join(map(str, SHAPE))}, K = {num_codes}{', compiled' if compiled else ''}",
+        {"gencore": our_step(ours, x), "pythae": pythae_step(theirs, x)},
+        error=lambda error: (error.double() - expected).abs(),
+        error_unit="abs. of the squared error before the step",
+        tests="tests/plugins/vq/test_codebook.py",
+    )

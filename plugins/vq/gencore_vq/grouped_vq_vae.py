@@ -1,0 +1,64 @@
+"""Sliced VQ-VAE: several heads of codes a place (Kaiser, Roy, Vaswani, Parmar, Bengio, Uszkoreit & Shazeer 2018, "Fast
+Decoding in Sequence Models Using Discrete Latent Variables", arXiv:1803.03382, section "Sliced Vector Quantization").
+
+    z_e = [z_1; ...; z_G],   k_g = argmin_j ||z_g - e_gj||^2,   z_q = [e_1k_1; ...; e_Gk_G]
+It is product quantisation (Jegou, Douze & Schmid 2011) inside a VQ-VAE: G books of K vectors of D / G numbers name K^G
+points, and the distance splits into a sum over the groups, so that each look-up is among K codes only. Losses, moving
+averages and restart are those of gencore_vq.vq_vae, book by book; G = 1 is the VQ-VAE.
+
+Deviations: images and this family's convolutions instead of sentences; the prior is gencore_vq.prior, which draws all
+codes of the first group before those of the second.
+"""
+
+from __future__ import annotations
+
+from gencore import Recipe
+from gencore_vq.codebook import Update
+from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+
+
+def grouped_vq_vae(
+    *,
+    data_shape: tuple[int, int, int] = (1, 8, 8),
+    num_classes: int | None = None,
+    steps: int = 2000,
+    prior_steps: int | None = None,
+    batch_size: int = 64,
+    num_codes: int = 16,
+    groups: int = 4,
+    code_dim: int = 16,
+    width: int = 32,
+    update: Update = "ema",
+    commitment: float = 0.25,
+    decay: float = 0.99,
+    restart_below: float = 0.5,
+    kmeans_iterations: int = 10,
+    prior_width: int = 80,
+    prior_layers: int = 4,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`groups` books of `num_codes` codes, each for code_dim / groups channels."""
+    config = VQVAEConfig(
+        data_shape=data_shape,
+        num_codes=num_codes,
+        code_dim=code_dim,
+        width=width,
+        update=update,
+        prior_width=prior_width,
+        prior_layers=prior_layers,
+        num_classes=num_classes,
+        quantizer="grouped",
+        books=groups,
+    )
+    objective = VectorQuantization(
+        commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
+    )
+    return two_stages(
+        "grouped-vq-vae",
+        config,
+        objective,
+        steps=steps,
+        prior_steps=prior_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+    )

@@ -1,0 +1,83 @@
+"""`gencore walk` and `gencore map`, through the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import gencore
+from gencore.cli.latent import register
+from gencore.errors import GencoreError
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    made = typer.Typer(pretty_exceptions_enable=False)
+    register(made)
+    return made
+
+
+@pytest.fixture
+def autoencoder(tmp_path: Path) -> str:
+    gencore.create("deep-autoencoder", hidden=[8], code_dim=2, data_shape=[1, 8, 8]).save_pretrained(tmp_path / "ae")
+    return str(tmp_path / "ae")
+
+
+def run(app: typer.Typer, *words: object) -> str:
+    """What the command says. Its errors come through."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("options", [(), ("--path", "slerp"), ("--plane",)])
+def test_walk_writes_a_grid(app: typer.Typer, autoencoder: str, tmp_path: Path, options: tuple) -> None:
+    out = tmp_path / "walk.png"
+    said = run(app, "walk", autoencoder, "--rows", 5, "--steps", 5, "-o", out, *options)
+    assert "5 rows of 5" in said
+    with Image.open(out) as image:
+        assert image.size == (5 * 10 + 2, 5 * 10 + 2)
+
+
+def test_walk_without_an_encoder_starts_from_the_prior(app: typer.Typer, tmp_path: Path) -> None:
+    gencore.create("gan", hidden=[8]).save_pretrained(tmp_path / "gan")
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    for out, seed in ((first, 0), (second, 1)):
+        run(app, "walk", tmp_path / "gan", "--rows", 2, "--steps", 3, "--seed", seed, "-o", out)
+    assert first.read_bytes() != second.read_bytes()
+
+
+@pytest.mark.parametrize("method", ["code", "pca", "tsne"])
+def test_map_writes_a_picture(app: typer.Typer, autoencoder: str, tmp_path: Path, method: str) -> None:
+    out = tmp_path / "map.png"
+    assert "Wrote 60 codes" in run(app, "map", autoencoder, "--method", method, "-n", 60, "-o", out)
+    with Image.open(out) as image:
+        assert image.size == (800, 800)
+        assert len(image.getcolors(100_000)) > 10, "ten classes in colour"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("walk", "-o", "walk.jpg"), "png"),
+        (("walk", "--steps", 1), "--steps"),
+        (("map", "-o", "map.gif"), "png"),
+        (("map", "-n", 0), "limit"),
+        (("map", "--data", "no-such-data"), "no-such-data"),
+    ],
+)
+def test_bad_options_are_named(app: typer.Typer, autoencoder: str, words: tuple, message: str) -> None:
+    with pytest.raises(GencoreError, match=message):
+        run(app, words[0], autoencoder, *words[1:])
+
+
+def test_map_needs_an_encoder(app: typer.Typer, tmp_path: Path) -> None:
+    gencore.create("gan", hidden=[8]).save_pretrained(tmp_path / "gan")
+    with pytest.raises(GencoreError, match="no encoder"):
+        run(app, "map", tmp_path / "gan")

@@ -1,0 +1,36 @@
+"""`torchrun -m gencore.cli train` is the same run as `gencore train`, on several processes; one of them writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ["wgan-gp", "--data", "digits", "--set", "width=8", "--batch-size", "16", "--tracker", "tensorboard"]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, "-m", "gencore.cli", "train", *arguments, "--quiet"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_two_processes_write_one_run(tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    done = torchrun(*TRAIN, "--steps", "4", "--checkpoint-every", "2", "--log-every", "2", "--out", str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("Trained.") == 1
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+    assert json.loads((out / "checkpoints/step-00000004/state.json").read_text())["processes"] == 2
+    assert len(list((out / "tracker").rglob("*tfevents*"))) >= 1
+    alone = [sys.executable, "-m", "gencore.cli", "train", "--resume", "--out", str(out)]
+    refused = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "processes is 2, this run's is 1" in refused.stderr

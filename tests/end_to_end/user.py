@@ -1,0 +1,67 @@
+"""A user's process against the Hub on loopback, for the tests of the library and of the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..hub import server
+from ..hub.server import HubServer
+
+SCRIPT = Path(__file__).with_name("hub_client.py")
+
+
+def user(hub: HubServer, home: Path, *arguments: str, **environment: str) -> Any:
+    """What hub_client.py prints when it is run with a cache in `home`; its error text is in the AssertionError."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
+    settings = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(SCRIPT), *arguments]
+    done = subprocess.run(
+        command, env=kept | settings | environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def commands(hub: HubServer, home: Path, *lines: list[str], **environment: str) -> list[list[str | None]]:
+    """[output, error] of each command line, run one after the other in one process."""
+    return user(hub, home, "commands", json.dumps([[str(word) for word in line] for line in lines]), **environment)
+
+
+@contextmanager
+def listing_server() -> Iterator[HubServer]:
+    """The server, which also answers `GET /api/models?filter=TAG`: by the tags in each card's front matter."""
+    route = (("GET",), r"/api/models", _list_models)
+    server._ROUTES.append(route)
+    try:
+        with HubServer() as hub:
+            yield hub
+    finally:
+        server._ROUTES.remove(route)
+
+
+def _list_models(handler: Any) -> None:
+    models = []
+    for name, repo in handler.hub.repos.items():
+        card = repo.commits[repo.branches["main"]].get("README.md")
+        front = card.data.decode().split("---")[1] if card else ""
+        tags = [line[2:].strip('"') for line in front.splitlines() if line.startswith("- ")]
+        tags += [f"license:{line[9:].strip(chr(34))}" for line in front.splitlines() if line.startswith("license: ")]
+        if not repo.private and set(handler.query.get("filter", [])) <= set(tags):
+            counts = {"parameters": {"F32": 10}, "total": 10}
+            models.append({"id": name, "modelId": name, "tags": tags, "safetensors": counts, "downloads": 0})
+    handler._answer(200, models)

@@ -1,0 +1,127 @@
+"""SIGKILL at a random instant of a little training that writes a checkpoint after every iteration, then a resume.
+
+The trainings run in children of a fork server that has torch loaded: a tenth of a second each instead of five. Most of
+a child's time goes into writing, so most kills strike while a checkpoint or the model directory is being written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+STEPS = 3
+PRELOAD = [
+    *("torch", "torch._dynamo", "accelerate", "huggingface_hub", "huggingface_hub.serialization"),
+    *("gencore.testing.conformance", "gencore.training.callbacks", "gencore.pretrained", "gencore.data.bundled"),
+]
+"""torch._dynamo is what the first optimiser of a process imports; that alone takes seconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """`instant`: seconds after the training began; `killed` is false where it had ended before. `while_writing`: an
+    unfinished folder lay there afterwards. `resumed_from`: the checkpoint that was found, "" for none."""
+
+    instant: float
+    killed: bool
+    while_writing: bool
+    resumed_from: str
+
+
+def train(folder: str, system: str, sync: bool, began: Connection | None) -> None:
+    """Train, or resume what is in `folder`: the body of a child."""
+    import torch
+
+    from gencore.testing.conformance import tiny_recipe, tiny_source
+    from gencore.training.callbacks import Checkpoints
+    from gencore.training.checkpoint import checkpoints, read
+    from gencore.training.trainer import Trainer
+
+    torch.set_num_threads(1)
+    if not sync:
+        os.fsync = lambda descriptor: None  # a killed process, unlike a dead machine, loses nothing it has written
+    made = tiny_recipe(system, steps=STEPS)
+    root = Path(folder)
+    keeper = Checkpoints(root / "checkpoints", every=1, keep=2, publish=lambda trainer: publish(trainer.model, root))
+    trainer = Trainer(made, tiny_source(made), seed=1, cpu=True, callbacks=(keeper,))
+    if began is not None:
+        began.send(os.getpid())
+    if found := checkpoints(root / "checkpoints"):
+        trainer.load_state(read(found[-1]))
+    trainer.fit()
+    publish(trainer.model, root)  # the kill may have come between the last checkpoint and the model
+
+
+def publish(model: Any, root: Path) -> None:
+    """The model beside the checkpoints, with a card that does not name the folder."""
+    model.save_pretrained(root / "model", card="# a card\n")
+
+
+def start(folder: Path, system: str, sync: bool) -> tuple[Any, float]:
+    """A child that is training, and when it began."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=train, args=(str(folder), system, sync, theirs), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        ours.recv()
+    except EOFError:
+        child.join()
+        raise AssertionError(f"the training of {system} ended with {child.exitcode} before it began") from None
+    finally:
+        ours.close()
+    return child, time.monotonic()
+
+
+def run_whole(folder: Path, system: str, *, sync: bool = False) -> float:
+    """A training that nobody kills; its seconds."""
+    child, began = start(folder, system, sync)
+    child.join()
+    assert child.exitcode == 0, f"{system} ended with {child.exitcode}"
+    return time.monotonic() - began
+
+
+def run_killed(
+    folder: Path, system: str, seconds: float, draw: random.Random, *, kills: int, sync: bool = False
+) -> list[Kill]:
+    """Killed `kills` times at instants drawn from [0, seconds), resumed each time, and in the end left alone."""
+    events = []
+    for _ in range(kills):
+        instant = draw.uniform(0, seconds)
+        child, began = start(folder, system, sync)
+        child.join(max(0.0, instant - (time.monotonic() - began)))
+        if child.exitcode is None:
+            os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        assert child.exitcode in (0, -signal.SIGKILL), f"{system} ended with {child.exitcode}"
+        left = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
+        events.append(
+            Kill(
+                instant=round(instant, 4),
+                killed=child.exitcode != 0,
+                while_writing=any(folder.rglob(".*.gencore-tmp")) or any(folder.rglob(".gencore-pending")),
+                resumed_from=left[-1] if left else "",
+            )
+        )
+    run_whole(folder, system, sync=sync)
+    return events
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """Files of two ended trainings that differ; the killed one must have left nothing behind either."""
+    one, other = (
+        {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} for root in (first, second)
+    )
+    different = sorted(one.keys() ^ other.keys())
+    return different + [
+        name for name in one.keys() & other.keys() if one[name].read_bytes() != other[name].read_bytes()
+    ]

@@ -1,0 +1,28 @@
+"""Every registered system: killed once at a random instant and resumed, it ends at the bits of the run left alone.
+
+`python -m tools.faults kills` is the long form.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from gencore.registry import list_systems
+
+from .kills import differences, run_killed, run_whole
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+
+SEED = time.time_ns() % 2**32
+"""New instants in each run; the seed is in the failure's text."""
+
+
+@pytest.mark.parametrize("system", [spec.name for spec in list_systems()])
+def test_killed_and_resumed_to_the_bit(system: str, tmp_path: Path) -> None:
+    seconds = run_whole(tmp_path / "whole", system)
+    events = run_killed(tmp_path / "killed", system, seconds, random.Random(f"{SEED} {system}"), kills=1)
+    assert differences(tmp_path / "whole", tmp_path / "killed") == [], (SEED, events)

@@ -1,0 +1,123 @@
+"""What codes are good for: documents in the plane, few labels, transfer; and what a plain decoder is not good for."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import gencore
+from gencore.data import arrays, digits, subset
+from gencore.evaluation.frechet import frechet_distance
+from gencore.latent import GaussianCodes, encode_all
+from gencore.samplers import PriorSampler
+from gencore_ae.documents import CORPUS, nats_a_word, word_probabilities
+
+pytestmark = pytest.mark.behaviour
+
+
+def everything(source: Any) -> dict[str, torch.Tensor]:
+    return source.fetch(torch.arange(len(source)))
+
+
+def neighbour_accuracy(known: torch.Tensor, label: torch.Tensor, new: torch.Tensor, truth: torch.Tensor) -> float:
+    """Ten nearest neighbours, by majority."""
+    nearest = torch.cdist(new, known).topk(10, largest=False).indices
+    return (label[nearest].mode(1).values == truth).float().mean().item()
+
+
+# Documents
+
+
+@functools.cache
+def corpus() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    whole = arrays(CORPUS)
+    return everything(subset(whole, torch.arange(2200))), everything(subset(whole, torch.arange(2200, len(whole))))
+
+
+def lsa(count: int) -> float:
+    """Latent semantic analysis: tf-idf, then the first `count` singular vectors."""
+    train, test = corpus()
+    inverse = (len(train["x"]) / (train["x"] > 0).sum(0).clamp_min(1)).log()
+    weighted = [torch.log1p(part["x"]) * inverse for part in (train, test)]
+    axes = torch.linalg.svd(weighted[0], full_matrices=False).Vh[:count].T
+    return neighbour_accuracy(weighted[0] @ axes, train["label"], weighted[1] @ axes, test["label"])
+
+
+@pytest.mark.parametrize(("steps", "holds"), [(500, True), (0, False)])
+def test_documents_in_the_plane_against_lsa(steps: int, holds: bool) -> None:
+    """Classes of held-out documents by their neighbours in 2-D, and the perplexity of their words. Twin: untrained."""
+    train, test = corpus()
+    recipe = gencore.recipe("document-autoencoder", steps=steps)
+    model = gencore.Trainer(recipe, subset(arrays(CORPUS), torch.arange(2200)), cpu=True).fit().eval()
+    codes = [encode_all(model, part["x"]).z for part in (train, test)]
+    accuracy = neighbour_accuracy(codes[0], train["label"], codes[1], test["label"])
+    words = word_probabilities(test["x"])
+    unigram = (-(words * word_probabilities(train["x"]).mean(0).log()).sum(1)).mean().item()
+    with torch.no_grad():
+        nats = nats_a_word(model.decoder(codes[1]), words).mean().item()
+    assert (accuracy > lsa(2) + 0.2) == holds, (accuracy, lsa(2))
+    assert (math.exp(nats - unigram) < 0.75) == holds, math.exp(nats - unigram)
+
+
+# Few labels
+
+
+@torch.no_grad()
+def accuracy(**arguments: Any) -> float:
+    """Of 397 held-out digits, with 50 labels."""
+    recipe = gencore.recipe("autoencoder-classifier", num_labels=50, classifier_steps=300, **arguments)
+    model: Any = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
+    test = everything(digits("test"))
+    return (model.judge(test["x"]).argmax(1) == test["label"]).float().mean().item()
+
+
+@pytest.mark.parametrize("method", ["two-stage", "fine-tune", "joint"])
+def test_codes_carry_the_classes(method: str) -> None:
+    """Better by 0.1 than codes of an untrained encoder, the twin; no claim is made against raw pixels."""
+    assert accuracy(method=method, steps=800) > untrained() + 0.1, untrained()
+
+
+@functools.cache
+def untrained() -> float:
+    return accuracy(method="two-stage", steps=0)
+
+
+# Transfer
+
+
+def test_transfer_saves_steps() -> None:
+    """50 steps of fine-tuning on 50 digits of the other classes beat 100 and 400 steps from scratch, the twins."""
+    test = everything(digits("test"))
+    x = test["x"][test["label"] > 4]
+    errors = []
+    for steps, tuning_steps in ((1500, 50), (0, 100), (0, 400)):
+        recipe = gencore.recipe(
+            "transfer-autoencoder", steps=steps, tuning_steps=tuning_steps, num_target=50, encoder_rate=1.0
+        )
+        model: Any = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
+        with torch.no_grad():
+            errors.append((model.reconstruct(x) - x).square().flatten(1).sum(1).mean().item())
+    assert errors[0] < 0.7 * errors[1], errors
+    assert errors[0] < 0.9 * errors[2], errors
+
+
+# The decks' negative example
+
+
+def test_plain_decoder_is_no_generator_under_a_fixed_prior() -> None:
+    """z ~ N(0, I) gives nonsense; a Gaussian fitted to the codes does not: the defect is the unknown p(z)."""
+    recipe = gencore.recipe("deep-autoencoder", code_dim=8, hidden=(128,), steps=1500)
+    model = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
+    with pytest.raises(gencore.GencoreError, match="no sampler"):
+        model.sample(4)
+    real = everything(digits("train"))["x"].flatten(1)
+    fitted = GaussianCodes.fit(encode_all(model, digits("train")).z)
+    distances = [
+        frechet_distance(real, model.sample(1000, sampler=sampler).flatten(1))
+        for sampler in (PriorSampler(shape=(8,)), fitted)
+    ]
+    assert distances[0] > 4 * distances[1], distances

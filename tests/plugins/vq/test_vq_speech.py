@@ -1,0 +1,120 @@
+"""Synthetic vowels, and the VQ-VAE that is told who speaks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gencore_vq.vowels import FORMANTS, HOP, LENGTH, SAMPLE_RATE, SPEAKERS, WINDOW, resonances, synthesise, vowels
+
+import gencore
+from gencore.data import Source, check_batch
+from gencore.errors import GencoreError
+
+
+def test_vowels_are_a_source() -> None:
+    source = vowels(45)
+    assert isinstance(source, Source)
+    assert (source.shape, source.num_classes, len(source)) == ((1, 64, 32), 4, 45)
+    batch = source.fetch(torch.tensor([44, 3]))
+    check_batch(batch, source.shape)
+    assert batch["vowel"].tolist() == [4, 3]
+    assert batch["label"].tolist() == [0, 0]
+    assert batch["index"].tolist() == [44, 3]
+    whole = source.fetch(torch.arange(45))
+    assert {tuple(pair) for pair in torch.stack([whole["vowel"], whole["label"]], 1).tolist()} == {
+        (vowel, speaker) for vowel in range(5) for speaker in range(4)
+    }
+
+
+def test_a_clip_depends_on_seed_and_number_alone() -> None:
+    """Also across the parts of 500 clips in which they are made."""
+    few, many = vowels(3).clips.x, vowels(504).clips.x
+    torch.testing.assert_close(many[:3], few)
+    last = synthesise(torch.tensor([3]), torch.tensor([0]), seed=0, first=503)
+    both = synthesise(torch.tensor([2, 3]), torch.tensor([0, 0]), seed=0, first=502)
+    torch.testing.assert_close(both[1:], last)
+    assert not torch.allclose(vowels(3, seed=1).clips.x, few)
+    with pytest.raises(GencoreError, match="num_clips is 0"):
+        vowels(0)
+
+
+def test_formants_are_the_peaks_of_the_response() -> None:
+    """Without the slope of glottis and lips each formant of the long neutral vowels is a local maximum."""
+    for vowel in range(5):
+        formants = torch.tensor([FORMANTS[vowel]], dtype=torch.float64)
+        response = resonances(formants)[0].abs()
+        for formant in FORMANTS[vowel]:
+            near = round(formant * LENGTH / SAMPLE_RATE)
+            window = response[near - 25 : near + 26]
+            assert abs(int(window.argmax()) - 25) <= 12, (vowel, formant)
+    assert resonances(torch.tensor([[500.0, 1500.0, 2500.0]]))[0, 0].abs().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("speaker", range(4))
+def test_pitch_is_the_speakers(speaker: int) -> None:
+    """The strongest autocorrelation from 70 to 260 Hz."""
+    sound = synthesise(torch.full((8,), 2), torch.full((8,), speaker), seed=0).double()
+    spectrum = torch.fft.rfft(sound, n=2 * LENGTH).abs().square()
+    autocorrelation = torch.fft.irfft(spectrum)[:, :LENGTH]
+    lags = torch.arange(LENGTH)
+    weighted = autocorrelation / (LENGTH - lags)
+    low, high = SAMPLE_RATE // 260, SAMPLE_RATE // 70
+    lag = weighted[:, low:high].argmax(1) + low
+    hertz = (SAMPLE_RATE / lag).median().item()
+    assert hertz == pytest.approx(SPEAKERS[speaker][0], rel=0.07)
+
+
+def test_frames_cover_the_clip() -> None:
+    assert (LENGTH - WINDOW) % HOP == 0
+    assert synthesise(torch.tensor([0]), torch.tensor([1]), seed=0).shape == (1, LENGTH)
+
+
+def model(**config: object) -> gencore.Model:
+    torch.manual_seed(0)
+    return gencore.create("speech-vq-vae", width=8, **config).eval()
+
+
+def test_the_decoder_hears_the_speaker_and_the_encoder_does_not() -> None:
+    made = model()
+    x = vowels(4).clips.x
+    codes = made.encode(x)
+    assert codes.shape == (4, 4)
+    speakers = torch.tensor([0, 1, 2, 3])
+    with torch.no_grad():
+        first, second = made.generate(codes, condition=speakers), made.generate(codes, condition=speakers.roll(1))
+    assert first.shape == x.shape
+    assert ((first - second).abs().flatten(1).amax(1) > 1e-4).all()
+    torch.testing.assert_close(made.convert(x, speakers), first)
+    untold = model(num_classes=None)
+    assert torch.equal(untold.generate(codes), untold.generate(codes, condition=speakers))
+
+
+def test_time_is_reduced_by_eight_and_bands_are_channels() -> None:
+    """A change of the first frames leaves the last codes alone; a code covers 22 frames at most."""
+    made = model(data_shape=[1, 64, 64])
+    x = vowels(2).clips.x.repeat(1, 1, 1, 2).requires_grad_()
+    latents = made.encoder(x)
+    assert latents.shape == (2, 16, 8)
+    (gradient,) = torch.autograd.grad(latents[0, :, 7].square().sum(), x)
+    reached = gradient[0, 0].abs().sum(0).nonzero().flatten()
+    assert reached.min() >= 64 - 22
+    assert (gradient[1] == 0).all()
+
+
+def test_wrong_speakers_are_refused() -> None:
+    made = model()
+    codes = torch.zeros(2, 4, dtype=torch.int64)
+    with pytest.raises(GencoreError, match=r"told the speaker, 0 \.\.\. 3"):
+        made.generate(codes)
+    for wrong in (torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0]), torch.tensor([0.0, 1.0])):
+        with pytest.raises(GencoreError, match=r"\(2,\) integers from 0 to 3"):
+            made.generate(codes, condition=wrong)
+    objective = gencore.recipe("speech-vq-vae").stages[0].objective
+    with pytest.raises(GencoreError, match="there is none"):
+        objective.loss(made, "autoencoder", {"x": vowels(64).clips.x})
+
+
+@pytest.mark.parametrize("shape", [[1, 64, 30], [2, 64, 32], [1, 0, 32]])
+def test_clips_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
+    with pytest.raises(GencoreError, match="multiple of 8"):
+        model(data_shape=shape)
