@@ -21,7 +21,7 @@ bench:  ## benchmarks, peers side by side (pip install -e ".[bench]" -c constrai
 	$(PYTHON) -m pytest bench -o python_files='bench_*.py' -o addopts= --import-mode=importlib -p no:xdist
 
 bench-report:  ## draw docs/benchmarks.md from bench/results
-	$(PYTHON) bench/report.py
+	$(PYTHON) -m bench.report
 
 format:
 	$(PYTHON) -m ruff check --fix .

@@ -18,7 +18,7 @@ _OTHERS = {
     "DEEPSPEED": "ACCELERATE_USE_DEEPSPEED",
     "MEGATRON_LM": "ACCELERATE_USE_MEGATRON_LM",
 }
-_recorders: list[list[int]] = []
+_recorders: list[list[tuple[str, int]]] = []
 
 
 def process_count() -> int:
@@ -33,7 +33,7 @@ def process_rank() -> int:
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of `tensor` over all processes, equal to the bit on each of them."""
-    _record(tensor)
+    _record("all_reduce", tensor)
     if process_count() == 1:
         return tensor
     total = tensor.clone()
@@ -43,7 +43,7 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 def from_first_process(tensor: Tensor) -> Tensor:
     """The first process' `tensor`, on every process."""
-    _record(tensor)
+    _record("broadcast", tensor)
     if process_count() == 1:
         return tensor
     shared = tensor.clone()
@@ -52,14 +52,15 @@ def from_first_process(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[list[int]]:
-    """The bytes of each tensor that is exchanged inside the `with`, or would be if there were several processes."""
-    sizes: list[int] = []
-    _recorders.append(sizes)
+def recorded() -> Iterator[list[tuple[str, int]]]:
+    """("all_reduce" or "broadcast", bytes) of each tensor that the functions above exchange inside the `with`, or
+    would exchange if there were several processes."""
+    exchanges: list[tuple[str, int]] = []
+    _recorders.append(exchanges)
     try:
-        yield sizes
+        yield exchanges
     finally:
-        _recorders.remove(sizes)
+        _recorders[:] = [other for other in _recorders if other is not exchanges]
 
 
 def refuse_unsupported(accelerator: Any) -> None:
@@ -82,6 +83,6 @@ def refuse_unsupported(accelerator: Any) -> None:
         )
 
 
-def _record(tensor: Tensor) -> None:
-    for sizes in _recorders:
-        sizes.append(tensor.numel() * tensor.element_size())
+def _record(kind: str, tensor: Tensor) -> None:
+    for exchanges in _recorders:
+        exchanges.append((kind, tensor.numel() * tensor.element_size()))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gencore.cli import latent
 from gencore.errors import GencoreError
 
 app = typer.Typer(
@@ -258,3 +259,6 @@ def _write(samples: Any, output: Path, *, columns: int | None = None) -> None:
     else:
         raise GencoreError(f"--output is {output}; expected a name that ends in .png or .npy.")
     typer.echo(f"Wrote {len(samples)} to {output}.")
+
+
+latent.register(app)

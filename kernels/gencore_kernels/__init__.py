@@ -5,7 +5,17 @@ Importing this package imports torch, never triton. A sub-package and its functi
 `gencore_kernels.<name>` is, and `from gencore_kernels.<name> import ...` reaches into the sub-package.
 """
 
-from gencore_kernels.diffusion_step import diffusion_step, quantile_abs, step_table
+from gencore_kernels.diffusion_step import (
+    StepRow,
+    ddpm_table,
+    diffusion_step,
+    euler_table,
+    flow_table,
+    philox_normal,
+    quantile_abs,
+    stack_rows,
+    step_table,
+)
 from gencore_kernels.dispatch import (
     Backend,
     BackendUnavailableError,
@@ -24,14 +34,20 @@ __all__ = [
     "Explanation",
     "NearestCode",
     "PreparedCodebook",
+    "StepRow",
+    "ddpm_table",
     "diffusion_step",
+    "euler_table",
     "explain",
+    "flow_table",
     "minibatch_discrimination",
     "minibatch_stddev",
     "nearest_code",
+    "philox_normal",
     "prepare_codebook",
     "quantile_abs",
     "registered_operations",
+    "stack_rows",
     "step_table",
     "use_backend",
 ]

@@ -61,6 +61,16 @@ def test_guidance_zero_and_one_bit_for_bit(labelled: DDPM, kind: type) -> None:
     assert not torch.allclose(conditional, unconditional, atol=1e-2)
 
 
+@pytest.mark.parametrize(("guidance", "shown"), [(0.0, [3, 3]), (1.0, [0, 2]), (2.0, [0, 2, 3, 3])])
+def test_what_the_network_is_asked(labelled: DDPM, guidance: float, shown: list[int]) -> None:
+    """At 0 and 1 one prediction an example, else two in one batch."""
+    seen: list[list[int]] = []
+    hook = labelled.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2].tolist()))
+    labelled.sample(2, condition=torch.tensor([0, 2]), sampler=DDIMSampler(steps=3, guidance=guidance))
+    hook.remove()
+    assert seen == [shown] * 3
+
+
 def test_guidance_is_a_line_through_both(labelled: DDPM) -> None:
     """x0 at scale g is null + g (label - null)."""
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -188,6 +198,34 @@ def test_inpainting_and_its_ablated_twin() -> None:
     """Known pixels to the bit. Replacement alone is biased towards the marginal mean, ten rounds mend it."""
     plain, rounds = (abs(inpainted(rounds).mean().item() - 1.35) for rounds in (1, 10))
     assert rounds < 0.1 < 0.25 < plain
+
+
+def test_inpainting_rounds_by_hand() -> None:
+    """Algorithm 1 of RePaint on two levels with two rounds, DDIM's step, a denoiser that always says 0.5."""
+    model = FunctionDenoiser(lambda x, sigma, c: x * 0 + 0.5, data_shape=(2,), sigma_min=1.0, sigma_max=4.0)
+    known, mask = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
+    noise = OneStream(3)
+    x = 4 * noise.normal(2)
+    x = torch.where(mask, known + 4 * noise.normal(2), x)
+    for s, t in ((4.0, 1.0), (1.0, 0.0)):
+        for repeat in range(2):
+            if repeat:
+                x = x + math.sqrt(s**2 - t**2) * noise.normal(2)
+            x = t / s * x + (1 - t / s) * 0.5
+            x = torch.where(mask, known + t * noise.normal(2) if t else known, x)
+    sampler = InpaintSampler(known=known, mask=mask, rounds=2, sampler=DDIMSampler(steps=2))
+    torch.testing.assert_close(sampler.sample(model, OneStream(3)), x)
+    # At the last level every state ends at the denoiser's word; one level up shows the rounds.
+    steps: list[float] = []
+    asked = FunctionDenoiser(
+        lambda x, sigma, c: steps.append(x[:, 1].std().item()) or x * 0 + 0.5,
+        data_shape=(2,),
+        sigma_min=1.0,
+        sigma_max=4.0,
+    )
+    sampler.sample(asked, OneStream(2000))
+    expected = [4.0, math.sqrt(1 + 15), math.sqrt(1 + 15) / 4, 1.0]
+    assert steps == pytest.approx(expected, rel=0.05)
 
 
 def test_inpainting_refuses() -> None:

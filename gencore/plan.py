@@ -1,0 +1,160 @@
+"""What a training holds in memory and what its processes exchange, worked out from a model without values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gencore.config import check
+from gencore.model import Model, parameters_of, parts
+from gencore.recipes import Phase, Recipe, Stage
+
+USED_MAP_BYTES = 4
+"""DDP with find_unused_parameters also sums one int32 a parameter tensor: which of them had a gradient anywhere."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """One stage of a recipe, on each process. Bytes, but for `parameters`, a count.
+
+    Attributes:
+        weights: parameters and buffers. averages: the EMAs. gradients: of all parameters that some phase steps; they
+            are kept between phases. optimizers: their state after a step. buckets: DDP's copy of the gradients.
+        reduced: what DDP all-reduces in an iteration, on average (phases with `every` count as 1/every; gates as
+            open). broadcast: the buffers that DDP sends from the first process before each forward pass.
+    """
+
+    stage: str
+    parameters: int
+    weights: int
+    averages: int
+    gradients: int
+    optimizers: int
+    buckets: int
+    reduced: float
+    broadcast: float
+
+    @property
+    def alone(self) -> int:
+        """Memory on one process, activations aside."""
+        return self.weights + self.averages + self.gradients + self.optimizers
+
+    @property
+    def data_parallel(self) -> int:
+        """Memory on each of several processes, activations aside."""
+        return self.alone + self.buckets
+
+
+def plan(recipe: Recipe) -> tuple[StagePlan, ...]:
+    """The stages of a recipe, each as the trainer runs it; nothing is allocated.
+
+    Raises what the model raises where it cannot be built on torch's meta device.
+    """
+    with torch.device("meta"), torch.random.fork_rng():
+        model = recipe.model(recipe.config)
+        averaged = [p for average in recipe.ema for p in parameters_of(model, average.parts)]
+        plans = []
+        for stage in recipe.stages:
+            if stage.begin:
+                stage.begin(model)
+                averaged = [p for average in recipe.ema for p in parameters_of(model, average.parts)]
+            plans.append(_plan_stage(model, stage, averaged))
+    return tuple(plans)
+
+
+def all_reduced_bytes(parameters: Sequence[Tensor]) -> int:
+    """Bytes that one backward pass of DDP all-reduces: every gradient in the wrapper, whichever phase is stepped (those
+    of other phases travel as zeros), and the map of used parameters."""
+    return bytes_of(parameters) + USED_MAP_BYTES * len(parameters)
+
+
+def sent_bytes(reduced: float, processes: int) -> float:
+    """Bytes that each process sends for an all-reduce of so many in a ring: 2 (n - 1) / n of them (Patarasu & Yuan
+    2009, "Bandwidth optimal all-reduce algorithms", section 3)."""
+    return 2 * (processes - 1) / processes * reduced
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Memory of tensors' values."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def largest_models(stage: StagePlan, *, processes: int, memory: float) -> dict[str, int]:
+    """Parameters of the largest model of this kind that fits `memory` bytes a process, by strategy; a model grown in
+    proportion, nothing left for activations.
+
+    "one process" and "data parallel" are what the trainer does. "fully sharded" (FSDP: Zhao et al. 2023,
+    arXiv:2304.11277) is on paper: everything divided by the number of processes, the layer under way not counted.
+    """
+    check(processes >= 1, "processes", processes, "at least 1")
+    check(memory > 0, "memory", memory, "a positive number of bytes")
+    needed = {
+        "one process": stage.alone,
+        "data parallel": stage.data_parallel if processes > 1 else stage.alone,
+        "fully sharded (on paper)": stage.alone / processes,
+    }
+    return {strategy: int(stage.parameters * memory / size) for strategy, size in needed.items()}
+
+
+def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...]:
+    """{"all_reduce": bytes, "broadcast": bytes} that each stage's objective and the trainer's check for NaN exchange
+    beside the gradients (codebook averages, running costs), in an iteration with every phase.
+
+    They are read off one real iteration a stage on this process' CPU.
+    """
+    from gencore.distributed import recorded
+    from gencore.training.trainer import Trainer
+
+    stages = tuple(dataclasses.replace(stage, steps=1) for stage in recipe.stages)
+    taken: list[dict[str, int]] = []
+
+    class Take:
+        def after_step(self, trainer: Any) -> None:
+            """Sum up what this stage's iteration exchanged."""
+            taken.append({kind: sum(n for k, n in exchanges if k == kind) for kind in ("all_reduce", "broadcast")})
+            exchanges.clear()
+
+    trainer = Trainer(dataclasses.replace(recipe, stages=stages), source, cpu=True, callbacks=(Take(),))
+    with recorded() as exchanges:
+        trainer.fit()
+    trainer.close()
+    return tuple(taken)
+
+
+def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> StagePlan:
+    frozen = [part for part in (parts(model, path) for path in stage.frozen)]
+    still = {id(p) for part in frozen for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())}
+    trainable = [p for p in model.parameters() if id(p) not in still]
+    passes = sum(phase.repeats / phase.every for phase in stage.phases)
+    stepped = {p: None for phase in stage.phases for p in _with_gradient(model, phase)}
+    return StagePlan(
+        stage=stage.name,
+        parameters=sum(p.numel() for p in model.parameters()),
+        weights=bytes_of(model.parameters()) + bytes_of(model.buffers()),
+        averages=bytes_of(averaged),
+        gradients=bytes_of(stepped),
+        optimizers=sum(_optimizer_bytes(model, phase) for phase in stage.phases),
+        buckets=bytes_of(trainable),
+        reduced=passes * all_reduced_bytes(trainable),
+        broadcast=passes * (bytes_of(model.buffers()) + bytes_of(stage.objective.buffers())),
+    )
+
+
+def _with_gradient(model: Model, phase: Phase) -> list[nn.Parameter]:
+    return list(model.parameters()) if phase.joint else parameters_of(model, phase.parts)
+
+
+def _optimizer_bytes(model: Model, phase: Phase) -> int:
+    """Of the state that the phase's optimiser really makes: it takes one step on parameters without values."""
+    stand_ins = [nn.Parameter(torch.empty_like(p)) for p in parameters_of(model, phase.parts)]
+    for parameter in stand_ins:
+        parameter.grad = torch.empty_like(parameter)
+    optimizer = phase.optimizer.build(stand_ins)
+    optimizer.step()
+    return bytes_of(
+        value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
+    )

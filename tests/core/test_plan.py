@@ -1,0 +1,119 @@
+"""The plan against the tensors of a real training, and against the bytes that two processes really exchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+import gencore
+from gencore.errors import GencoreError
+from gencore.plan import all_reduced_bytes, bytes_of, largest_models, measure_statistics, plan, sent_bytes
+from gencore.registry import list_systems
+from gencore.testing import run_processes
+from gencore.testing.conformance import tiny_recipe, tiny_source
+
+SYSTEMS = [spec.name for spec in list_systems()]
+
+
+@pytest.mark.parametrize("system", ["dcgan", "wgan", "vq-vae", "vae", "ddpm", "aae"])
+def test_memory_is_that_of_a_real_training(system: str) -> None:
+    """Parameters, buffers, averages, and the optimisers' state after a step, counted on the trainer's own tensors."""
+    made = tiny_recipe(system, steps=1)
+    planned = plan(made)
+    made = dataclasses.replace(made, stages=made.stages[:1])
+    trainer = gencore.Trainer(made, tiny_source(made), cpu=True)
+    trainer.fit()
+    assert trainer._run is not None
+    states = [o.state.values() for o in trainer._run.optimizers.values()]
+    values = [v for state in states for slots in state for v in slots.values() if isinstance(v, torch.Tensor)]
+    first = planned[0]
+    assert first.parameters == sum(p.numel() for p in trainer.model.parameters())
+    assert first.weights == bytes_of(trainer.model.parameters()) + bytes_of(trainer.model.buffers())
+    assert first.optimizers == bytes_of(values)
+    assert first.averages == bytes_of(t for average in trainer.averages for t in average.tensors)
+    assert first.gradients == bytes_of(p.grad for p in trainer.model.parameters() if p.grad is not None)
+
+
+def exchange(system: str) -> dict[str, torch.Tensor]:
+    """Bytes all-reduced in one iteration as gloo saw them, and as gencore.distributed recorded its own."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from gencore.distributed import recorded
+
+    made = tiny_recipe(system, steps=1)
+    trainer = gencore.Trainer(made, tiny_source(made), cpu=True)
+    run = trainer._begin()
+    with recorded() as own, profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+        trainer._iterate(run)
+    four_bytes = 4 * sum(math.prod(e.input_shapes[0]) for e in seen.events() if e.name == "gloo:all_reduce")
+    trainer.close()
+    ours = sum(size for kind, size in own if kind == "all_reduce")
+    return {"seen": torch.tensor(four_bytes), "own": torch.tensor(ours)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["wgan-gp", "vq-vae", "vae-gan"])
+def test_bytes_are_those_that_two_processes_exchanged(system: str, tmp_path: Path) -> None:
+    """float32 gradients, int32 maps, float32 statistics: four bytes each, so that shapes tell the bytes."""
+    made = tiny_recipe(system, steps=1)
+    for rank in run_processes(exchange, 2, tmp_path, system):
+        assert rank["seen"].item() == plan(made)[0].reduced + rank["own"].item()
+        assert rank["own"].item() == measure_statistics(made, tiny_source(made))[0]["all_reduce"]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_has_a_plan(system: str) -> None:
+    for stage in plan(gencore.recipe(system)):
+        assert 0 < stage.gradients <= stage.weights
+        assert stage.reduced > 0
+
+
+def test_formulas() -> None:
+    """Worked out by hand: 12 + 5 float32 in two tensors; a ring of 4 sends 3/2 of the bytes."""
+    assert all_reduced_bytes([torch.zeros(3, 4), torch.zeros(5)]) == 17 * 4 + 2 * 4
+    assert sent_bytes(100.0, 1) == 0
+    assert sent_bytes(100.0, 4) == 150
+    stage = dataclasses.replace(
+        plan(tiny_recipe("gan"))[0], parameters=10, weights=40, averages=0, gradients=40, optimizers=80, buckets=40
+    )
+    largest = largest_models(stage, processes=8, memory=1600.0)
+    assert largest == {"one process": 100, "data parallel": 80, "fully sharded (on paper)": 800}
+    with pytest.raises(GencoreError, match="processes is 0"):
+        largest_models(stage, processes=0, memory=1.0)
+
+
+def test_phases_count_by_how_often_they_run() -> None:
+    """WGAN-GP: five critic passes and one of the generator, each of all parameters."""
+    made = tiny_recipe("wgan-gp")
+    with torch.device("meta"):
+        parameters = list(made.model(made.config).parameters())
+    assert plan(made)[0].reduced == 6 * all_reduced_bytes(parameters)
+
+
+def command(*arguments: str) -> Any:
+    from gencore.cli import plan as module
+
+    app = typer.Typer()
+    module.register(app)
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_the_command() -> None:
+    sizes = ["--set", "width=8", "--set", "prior_width=8", "--set", "prior_layers=1"]
+    result = json.loads(command("vq-vae", *sizes, "--gpus", "8", "--memory", "80", "--measure", "--json").output)
+    assert [stage["stage"] for stage in result["stages"]] == [stage.name for stage in gencore.recipe("vq-vae").stages]
+    assert result["stages"][0]["statistics"]["all_reduce"] > 100
+    text = command("vq-vae", *sizes, "--gpus", "8").output
+    assert "Fits 80 GB" in text
+    assert "not measured: --measure" in text
+    assert "Does not fit" in command("dcgan", "--memory", "1e-6").output
+    with pytest.raises(GencoreError, match="--gpus is 0"):
+        command("dcgan", "--gpus", "0")
