@@ -126,7 +126,7 @@ def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...
 
 
 def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> StagePlan:
-    frozen = [part for part in (parts(model, path) for path in stage.frozen)]
+    frozen = [parts(model, path) for path in stage.frozen]
     still = {id(p) for part in frozen for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())}
     trainable = [p for p in model.parameters() if id(p) not in still]
     passes = sum(phase.repeats / phase.every for phase in stage.phases)

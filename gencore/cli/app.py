@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gencore.cli import latent
+from gencore.cli import hub, latent, plan
 from gencore.errors import GencoreError
 
 app = typer.Typer(
@@ -155,7 +155,7 @@ def train(
         )
         raise typer.Exit(130 if stopped == "SIGINT" else 143)
     if run.is_first_process():
-        typer.echo(f"Trained. Sample with:\n  gencore sample {out} -n 64 -o samples.png", err=True)
+        typer.echo(f"Trained. Try:\n  {run.next_command(settings, out)}", err=True)
 
 
 @app.command()
@@ -261,4 +261,5 @@ def _write(samples: Any, output: Path, *, columns: int | None = None) -> None:
     typer.echo(f"Wrote {len(samples)} to {output}.")
 
 
-latent.register(app)
+for module in (latent, hub, plan):
+    module.register(app)

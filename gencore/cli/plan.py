@@ -24,7 +24,7 @@ def plan(
     measure: Annotated[
         bool,
         typer.Option("--measure", help="Also run one iteration on this CPU, to measure the objective's statistics."),
-    ] = False,  # fmt: skip
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """What a training needs: memory by kind, bytes exchanged in an iteration, and the largest model that fits.

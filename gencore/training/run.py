@@ -177,6 +177,15 @@ def resume_command(out: Path) -> str:
     return shlex.join(["gencore", "train", "--resume", "--out", str(out)])
 
 
+def next_command(settings: RunSettings, out: Path) -> str:
+    """A command line that shows what was trained."""
+    from gencore.registry import default_registry
+
+    if "sampler" in default_registry().owner(settings.system)[1].roles:
+        return shlex.join(["gencore", "sample", str(out), "-n", "64", "-o", "samples.png"])
+    return shlex.join(["gencore", "reconstruct", str(out), "-o", "reconstructions.png"])
+
+
 def is_first_process() -> bool:
     """Whether this is the process that writes, as torchrun and accelerate launch number them."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gencore.compilation import compile_regions
 from gencore.data import Batches, Source, check_batch
-from gencore.distributed import from_first_process, sum_over_processes
+from gencore.distributed import from_first_process, refuse_unsupported, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
 from gencore.model import Model, parameters_of, parts
 from gencore.objective import Batch, Loss, Objective
@@ -124,6 +124,7 @@ class Trainer:
         kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
         cpu = cpu or not torch.accelerator.is_available()  # else accelerate starts no gloo group under torchrun
         self.accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[kwargs])
+        refuse_unsupported(self.accelerator)
         asked = int(os.environ.get("WORLD_SIZE", "1"))
         if self.accelerator.num_processes != asked:
             raise GencoreError(f"{asked} processes were started, but they found no way to work together.")

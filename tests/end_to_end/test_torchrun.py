@@ -26,7 +26,7 @@ def test_two_processes_write_one_run(tmp_path: Path) -> None:
     out = tmp_path / "two"
     done = torchrun(*TRAIN, "--steps", "4", "--checkpoint-every", "2", "--log-every", "2", "--out", str(out))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count("Trained.") == 1
+    assert done.stderr.count("Trained. Try:") == 1
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [2, 4]
     assert json.loads((out / "checkpoints/step-00000004/state.json").read_text())["processes"] == 2
     assert len(list((out / "tracker").rglob("*tfevents*"))) >= 1

@@ -83,9 +83,9 @@ def test_codes_keep_the_vowel() -> None:
 
 
 def test_codes_drop_the_speaker_where_the_decoder_is_told() -> None:
-    """0.50, and 0.75 in the twin; by chance 0.25."""
+    """0.46, and 0.85 in the twin (seed 1); by chance 0.25."""
     told, untold = probe(trained(4), "label"), probe(trained(None), "label")
-    assert told < 0.62 < 0.66 < untold, (told, untold)
+    assert told < 0.6 < 0.68 < untold, (told, untold)
 
 
 @pytest.mark.parametrize(("speakers", "holds"), [(4, True), (None, False)], ids=["told", "twin"])
