@@ -18,6 +18,7 @@ setup(
     package_data={
         "gencore": ["py.typed"],
         "gencore.data": ["*.npz", "*.gz", "*.txt"],
+        "gencore_ae": ["*.npz", "*.txt"],
         "gencore_hub": ["weights/*/*"],
     },
     include_package_data=False,

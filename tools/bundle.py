@@ -42,7 +42,8 @@ def measure(model: Any, data: str, size: int) -> list[Metric]:
         )
     if preview(model, train, 0) is not None:
         classifier = train_classifier(train, steps=3000)
-        samples = model.sample(2000, seed=1).clamp(-1, 1)
+        labels = torch.arange(2000) % 10 if getattr(model.config, "num_classes", None) else None
+        samples = model.sample(2000, seed=1, condition=labels).clamp(-1, 1)
         found = frechet_metric(classifier, real, samples, seed=1)
         provenance = {
             "extractor": f"{found.extractor} {found.extractor_hash}",
@@ -54,6 +55,9 @@ def measure(model: Any, data: str, size: int) -> list[Metric]:
         metrics.append(Metric(name="Frechet distance", value=found.value, provenance=provenance))
         again = frechet_metric(classifier, real, train.fetch(torch.arange(2000))["x"], seed=1).value
         metrics.append(Metric(name="Frechet distance of as many training images", value=again, provenance=provenance))
+        if labels is not None:
+            asked = (classifier(samples).argmax(1) == labels).float().mean().item()
+            metrics.append(Metric(name="share classified as asked", value=asked, provenance=provenance))
         metrics.append(Metric(name="share of the rarest class", value=share.min().item(), provenance=provenance))
     return metrics
 

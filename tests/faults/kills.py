@@ -117,11 +117,13 @@ def run_killed(
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """Files of two ended trainings that differ; the killed one must have left nothing behind either."""
-    one, other = (
-        {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()} for root in (first, second)
-    )
-    different = sorted(one.keys() ^ other.keys())
-    return different + [
-        name for name in one.keys() & other.keys() if one[name].read_bytes() != other[name].read_bytes()
-    ]
+    """Files of two ended trainings that differ: the newest checkpoint and the model. (A kill after the last checkpoint
+    may leave an older one behind, since nothing is written any more that would drop it.)"""
+    one, other = _results(first), _results(second)
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def _results(root: Path) -> dict[str, bytes]:
+    newest = max((root / "checkpoints").glob("step-*"))
+    files = [path for folder in (newest, root / "model") for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}

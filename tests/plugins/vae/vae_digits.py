@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,8 +33,3 @@ def train(recipe: gencore.Recipe, x: Tensor) -> Any:
 def mean_bound(model: Any, x: Tensor, k: int) -> float:
     """Nats per example."""
     return model.bound(x, k).mean().item()
-
-
-def cached(function: Callable[[], Any]) -> Callable[[], Any]:
-    """A training that several tests share runs once."""
-    return functools.cache(function)

@@ -37,9 +37,7 @@ def held_out() -> dict[str, Tensor]:
 @functools.cache
 def trained(speakers: int | None) -> Any:
     """With speakers=None the ablated twin, whose decoder is not told who speaks."""
-    recipe = gencore.recipe(
-        "speech-vq-vae", steps=600, num_classes=speakers, num_codes=NUM_CODES, learning_rate=0.003
-    )
+    recipe = gencore.recipe("speech-vq-vae", steps=600, num_classes=speakers, num_codes=NUM_CODES, learning_rate=0.003)
     return gencore.Trainer(recipe, vowels(2000), cpu=True).fit().eval()
 
 
