@@ -99,7 +99,7 @@ class Model(nn.Module):
                 raise UnknownNameError(
                     f"{type(self).__name__} has no sampler {sampler!r}.{suggest(sampler, self.samplers)}"
                 )
-            sampler = self.samplers[sampler]()
+            return replace(self.samplers[sampler](), options)
         return replace(sampler or self.default_sampler(), options)
 
     def compile(self, *, eager: Sequence[str] = ()) -> None:

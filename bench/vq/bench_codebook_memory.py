@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from gencore_vq.codebook import Codebook, StraightThrough
 from torch import Tensor
 from torch.nn import functional as F
+
+from gencore_vq.codebook import Codebook, StraightThrough
 
 NUM_CODES, DIM, LATENTS = 16_384, 16, (8, 16, 32, 32)
 ROWS = LATENTS[0] * LATENTS[2] * LATENTS[3]

@@ -197,7 +197,9 @@ def sample(
     loaded = gencore.from_pretrained(model)
     if label is not None and not getattr(loaded.config, "num_classes", None):
         raise GencoreError(f"--label is {label}, but {model} takes no labels.")
-    options = {name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None}
+    options: dict[str, Any] = {
+        name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None
+    }
     samples = loaded.sample(n, seed=seed, condition=label, batch_size=batch_size, sampler=sampler, **options)
     _write(samples, output)
 

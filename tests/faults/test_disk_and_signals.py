@@ -65,7 +65,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written(syncs: int, full_aft
         checkpoint.write(tmp_path, 2, saved, keep=2)
     assert first in checkpoint.checkpoints(tmp_path)
     for whole in checkpoint.checkpoints(tmp_path):
-        assert checkpoint.read(whole).values == saved.values
+        assert checkpoint.read(whole).values["step"] == saved.values["step"]
     assert not list(tmp_path.glob(".*"))
 
 

@@ -5,8 +5,8 @@ The non-saturating game of `gencore_gan.gan` on the all-convolutional networks o
 Adam with beta1 = 0.5.
 
 Deviations: rate 5e-4 and minibatches of 64 where the paper has 2e-4 and 128, for small images (on 8 x 8 digits 2000
-iterations reach a Frechet distance of 5.7 instead of 9.1); z ~ N(0, 1) where the paper draws uniformly; an average of the generator's weights is what is sampled
-(a decay of 0.99; 0 switches it off).
+iterations reach a Frechet distance of 5.7 instead of 9.1); z ~ N(0, 1) where the paper draws uniformly; an average of
+the generator's weights is what is sampled (a decay of 0.99; 0 switches it off).
 """
 
 from __future__ import annotations

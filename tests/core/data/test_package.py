@@ -27,4 +27,4 @@ def test_public_names_resolve_and_are_documented(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="digit'"):
-        gencore.data.digit  # noqa: B018
+        gencore.data.digit

@@ -7,11 +7,11 @@ import functools
 
 import pytest
 import torch
-from gencore_vq.codebook import perplexity
-from gencore_vq.prior import code_nats
 
 import gencore
 from gencore.data import digits
+from gencore_vq.codebook import perplexity
+from gencore_vq.prior import code_nats
 
 pytestmark = pytest.mark.behaviour
 

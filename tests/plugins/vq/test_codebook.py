@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from einops import rearrange
-from gencore_vq.codebook import Codebook, StraightThrough, perplexity, smoothed
-from gencore_vq.vq_vae import VectorQuantization
 from torch.nn import functional as F
 
 import gencore
+from gencore_vq.codebook import Codebook, StraightThrough, perplexity, smoothed
+from gencore_vq.vq_vae import VectorQuantization
 
 
 def codebook(num_codes: int = 8, dim: int = 3, update: str = "ema") -> Codebook:

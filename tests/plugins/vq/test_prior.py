@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
-from gencore_vq.prior import CodePrior, code_nats
 
 import gencore
 from gencore.errors import GencoreError
+from gencore_vq.prior import CodePrior, code_nats
 
 
 def prior(num_classes: int | None = None) -> CodePrior:

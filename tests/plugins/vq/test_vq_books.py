@@ -7,15 +7,15 @@ import itertools
 import pytest
 import torch
 from einops import rearrange
-from gencore_vq.codebook import Codebook
-from gencore_vq.kmeans import kmeans, lloyd_step
-from gencore_vq.residual import ResidualCodebook
-from gencore_vq.vq_vae import VectorQuantization
 from torch import Tensor
 from torch.nn import functional as F
 
 import gencore
 from gencore.errors import GencoreError, NonFiniteError
+from gencore_vq.codebook import Codebook
+from gencore_vq.kmeans import kmeans, lloyd_step
+from gencore_vq.residual import ResidualCodebook
+from gencore_vq.vq_vae import VectorQuantization
 
 
 def spread(book: Codebook, seed: int = 0) -> Codebook:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from gencore_vq.codebook import perplexity
 
 import gencore
 from gencore.data import digits
+from gencore_vq.codebook import perplexity
 
 pytestmark = pytest.mark.behaviour
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gencore_vq.vowels import FORMANTS, HOP, LENGTH, SAMPLE_RATE, SPEAKERS, WINDOW, resonances, synthesise, vowels
 
 import gencore
 from gencore.data import Source, check_batch
 from gencore.errors import GencoreError
+from gencore_vq.vowels import FORMANTS, HOP, LENGTH, SAMPLE_RATE, SPEAKERS, WINDOW, resonances, synthesise, vowels
 
 
 def test_vowels_are_a_source() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from gencore_vq.vowels import vowels
 from torch import Tensor
 from torch.nn import functional as F
 
 import gencore
+from gencore_vq.vowels import vowels
 
 pytestmark = pytest.mark.behaviour
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from gencore_vq.prior import CodePrior, code_nats
-from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig
 
 import gencore
 from gencore.config import from_json
 from gencore.errors import GencoreError, NonFiniteError
+from gencore_vq.prior import CodePrior, code_nats
+from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig
 
 SMALL = {"data_shape": [1, 8, 8], "width": 4, "prior_width": 8, "prior_layers": 1}
 IMAGE_SYSTEMS = ("vq-vae", "grouped-vq-vae", "residual-vq-vae", "cosine-vq-vae")
