@@ -176,6 +176,17 @@ class Conformance:
         Trainer(made, tiny_source(made), cpu=True).fit()
         assert capsys.readouterr().out == ""
 
+    def test_claim_conditional(self, system: str) -> None:
+        """Built for three classes it samples each of them, and refuses a fourth."""
+        spec = default_registry().owner(system)[1]
+        if "conditional" not in spec.claims or "sampler" not in spec.roles:
+            pytest.skip("does not claim it")
+        made = gencore.recipe(system, **{**spec.tiny, "num_classes": 3})
+        model = made.model(made.config)
+        assert model.sample(3, condition=torch.arange(3)).shape == model.sample(3, condition=2).shape
+        with pytest.raises(GencoreError):
+            model.sample(2, condition=3)
+
     def test_claim_twice_differentiable(self, system: str) -> None:
         """The gradient of a gradient penalty reaches the critic's parameters, finite and not all zero."""
         if "twice-differentiable" not in default_registry().owner(system)[1].claims:

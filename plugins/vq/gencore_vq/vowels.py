@@ -23,9 +23,9 @@ WINDOW, HOP, BANDS, FRAMES = 256, 64, 64, 32
 LENGTH = WINDOW + HOP * (FRAMES - 1)
 FLOOR_DB = -70.0
 
-VOWELS = ("i", "e", "a", "o", "u")
-FORMANTS = ((270, 2290, 3010), (530, 1840, 2480), (730, 1090, 2440), (570, 840, 2410), (300, 870, 2240))
-"""F1, F2 and F3 of each vowel, Hz."""
+VOWELS = ("heed", "had", "hod", "who'd", "heard")
+FORMANTS = ((270, 2290, 3010), (660, 1720, 2410), (730, 1090, 2440), (300, 870, 2240), (490, 1350, 1690))
+"""F1, F2 and F3 of each vowel, Hz. No vowel is another one's formants scaled, as "hawed" is those of "hod"."""
 BANDWIDTHS = (60.0, 90.0, 150.0)
 """B1, B2 and B3, Hz."""
 SPEAKERS = ((95.0, 0.92), (125.0, 1.0), (170.0, 1.1), (215.0, 1.18))

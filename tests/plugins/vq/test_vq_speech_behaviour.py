@@ -76,19 +76,19 @@ def test_judges_know_real_clips() -> None:
 
 
 def test_codes_keep_the_vowel() -> None:
-    """0.995; by chance 0.2."""
+    """By chance 0.2."""
     assert probe(trained(4), "vowel") > 0.95
 
 
 def test_codes_drop_the_speaker_where_the_decoder_is_told() -> None:
-    """0.46, and 0.85 in the twin (seed 1); by chance 0.25."""
+    """By chance 0.25; the twin, which has to code the speaker, is the measure."""
     told, untold = probe(trained(4), "label"), probe(trained(None), "label")
     assert told < 0.6 < 0.68 < untold, (told, untold)
 
 
 @pytest.mark.parametrize(("speakers", "holds"), [(4, True), (None, False)], ids=["told", "twin"])
 def test_voice_conversion(speakers: int | None, holds: bool) -> None:
-    """Judged as the target speaker: 1.00, and 0.08 in the twin."""
+    """Judged as the target speaker; the twin keeps the voice."""
     x, target = converted(trained(speakers))
     share = agreement(x, "label", target)
     assert share > 0.9 if holds else share < 0.3, share
@@ -100,7 +100,7 @@ def test_conversion_keeps_the_vowel() -> None:
 
 
 def test_the_wrong_speaker_costs_twice_the_error() -> None:
-    """Four times here; the twin does not know the difference."""
+    """The twin does not know the difference."""
     ratios = []
     for speakers in (4, None):
         model, x = trained(speakers), held_out()["x"]
