@@ -27,7 +27,8 @@ No ratio is shown where the operation's tests were not run first.
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """Result files by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    files = [path for path in sorted(folder.glob("*.json")) if not path.stem.startswith("faults-")]
+    return {path.stem: json.loads(path.read_text()) for path in files}
 
 
 def megabytes(count: int | None) -> str:

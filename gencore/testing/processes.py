@@ -26,7 +26,7 @@ def run_processes(
 
     The function must be importable (not local to a test). `folder` takes what they return.
     """
-    multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "accelerate"])
+    multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "torch._dynamo", "accelerate"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

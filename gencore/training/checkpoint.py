@@ -36,10 +36,14 @@ def write(folder: Path, step: int, checkpoint: Checkpoint, *, keep: int) -> Path
     """
     target = folder / f"step-{step:08d}"
     with atomic_directory(target) as temporary:
-        save_file(_separate(checkpoint.tensors), temporary / "state.safetensors")
+        try:
+            save_file(_separate(checkpoint.tensors), temporary / "state.safetensors")
+        except SafetensorError as error:  # a full disk, in the words of safetensors
+            raise OSError(str(error)) from error
         (temporary / "state.json").write_text(json.dumps(checkpoint.values, indent=1), encoding="utf-8")
     for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        dropped = old.rename(old.with_name(f".{old.name}"))  # a kill may leave half of it, but not under its name
+        shutil.rmtree(dropped)
     return target
 
 

@@ -97,7 +97,10 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Source
     if name.startswith(HUB_PREFIX):
         return _hub(name.removeprefix(HUB_PREFIX), revision)
     if _is_path(name):
-        return _directory(Path(name).expanduser(), revision)
+        try:
+            return _directory(Path(name).expanduser(), revision)
+        except RuntimeError as error:  # "~nobody/model"
+            raise HubError(f"there is no home directory for {name!r}.") from error
     if "/" not in name:
         return _bare(name, revision)
     if Path(name).is_dir():
