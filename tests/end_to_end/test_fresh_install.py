@@ -28,7 +28,7 @@ def run(command: str, environment: Path, folder: Path, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed and the new files, without what git ignores."""
     copy = tmp_path_factory.mktemp("tree") / "gencore"
@@ -45,7 +45,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fresh") / "environment"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -90,6 +90,8 @@ def test_the_wheel_outside_the_tree(tree: Path, environment: Path, tmp_path: Pat
 
 def test_a_strangers_plugin(tree: Path, environment: Path, tmp_path: Path) -> None:
     """The template, copied out, installed beside the wheel, found, trained and held to the suite."""
+    if not (environment / "bin" / "gencore").exists():
+        run("pip install -q -e . -c constraints.txt", environment, tree)
     stranger = tmp_path / "stranger"
     shutil.copytree(tree / "examples" / "plugin-template", stranger)
     run("pip install -q --no-deps .", environment, stranger)

@@ -66,7 +66,7 @@ def test_four_processes_end_bit_equal(tmp_path: Path) -> None:
 def test_a_rank_that_dies_takes_the_run_down(tmp_path: Path) -> None:
     """torchrun ends within its grace, names the rank and the signal; the last checkpoint is whole."""
     out = tmp_path / "run"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     words = ["train", "dcgan", "--data", "digits", "--steps", "100000", "--set", "width=8", "--checkpoint-every", "2"]
     command = [*launcher, "-m", "gencore.cli", *words, "--out", str(out), "--quiet"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""Kernel tests run without a GPU: Triton's interpreter is switched on before triton is imported.
+"""Kernel tests run without a GPU, in Triton's interpreter (tests/conftest.py switches it on).
 
 With GENCORE_TEST_GPU=1 the same tests run the compiled kernels on CUDA tensors.
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 
-ON_GPU = os.environ.get("GENCORE_TEST_GPU") == "1"
-if not ON_GPU:
-    os.environ["TRITON_INTERPRET"] = "1"
+import pytest
+import torch
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+ON_GPU = os.environ.get("GENCORE_TEST_GPU") == "1"
 
 torch.set_num_threads(1)
 

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from gencore import Adam, Model, ModelConfig, Phase, Recipe, Stage
 from gencore.config import check
-from gencore.errors import GencoreError
 from gencore_vq.codebook import Codebook
-from gencore_vq.vq_vae import VectorQuantization, check_codes, finite
+from gencore_vq.vq_vae import VectorQuantization, check_codes, check_labels, finite
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,17 +121,9 @@ class SpeechVQVAE(Model):
 
     def check_speaker(self, speaker: Any, count: int) -> Tensor | None:
         """The speakers (count,) for the decoder. Raises GencoreError for missing or unknown ones."""
-        speakers = self.config.num_classes
-        if speakers is None:
-            return None
-        if speaker is None:
-            raise GencoreError(
-                f"This model's decoder is told the speaker, 0 ... {speakers - 1}, of every clip; there is none. Give "
-                "the data a label, or condition=speakers."
-            )
-        if speaker.shape != (count,) or speaker.is_floating_point() or speaker.min() < 0 or speaker.max() >= speakers:
-            raise GencoreError(f"Speakers must be ({count},) integers from 0 to {speakers - 1}; received {speaker}.")
-        return speaker
+        return check_labels(
+            speaker, count, self.config.num_classes, "This model's decoder takes the speaker of every clip"
+        )
 
 
 def speech_vq_vae(

@@ -179,16 +179,19 @@ class VQVAE(Model):
 
     def check_label(self, label: Tensor | None, count: int) -> Tensor | None:
         """The labels (count,) that the prior takes. Raises GencoreError for missing, unwanted or unknown ones."""
-        classes = self.config.num_classes
-        if classes is None:
-            return None
-        if label is None:
-            raise GencoreError(
-                f"This model's prior takes a label of 0 ... {classes - 1} with every image; there is none."
-            )
-        if label.shape != (count,) or label.is_floating_point() or label.min() < 0 or label.max() >= classes:
-            raise GencoreError(f"Labels must be ({count},) integers from 0 to {classes - 1}; received {label}.")
-        return label
+        return check_labels(label, count, self.config.num_classes, "This model's prior takes a label with every image")
+
+
+def check_labels(label: Tensor | None, count: int, classes: int | None, need: str) -> Tensor | None:
+    """The labels (count,), None where there are no classes. Raises GencoreError (`need` says what for) for missing or
+    unknown ones."""
+    if classes is None:
+        return None
+    if label is None:
+        raise GencoreError(f"{need}, from 0 to {classes - 1}; there is none. Give the data a label, or condition=...")
+    if label.shape != (count,) or label.is_floating_point() or label.min() < 0 or label.max() >= classes:
+        raise GencoreError(f"{need}: expected ({count},) integers from 0 to {classes - 1}; received {label}.")
+    return label
 
 
 def finite(latents: Tensor) -> Tensor:

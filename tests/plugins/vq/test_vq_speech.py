@@ -116,7 +116,7 @@ def test_time_is_reduced_by_eight_and_bands_are_channels() -> None:
 def test_wrong_speakers_are_refused() -> None:
     made = model()
     codes = torch.zeros(2, 4, dtype=torch.int64)
-    with pytest.raises(GencoreError, match=r"told the speaker, 0 \.\.\. 3"):
+    with pytest.raises(GencoreError, match="takes the speaker of every clip, from 0 to 3"):
         made.generate(codes)
     for wrong in (torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0]), torch.tensor([0.0, 1.0])):
         with pytest.raises(GencoreError, match=r"\(2,\) integers from 0 to 3"):
