@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, step_table, torch_path
 
@@ -353,7 +354,7 @@ def test_compiles_without_a_graph_break_and_once_for_all_steps(threshold, backen
         return diffusion_step(x * 1.0, out, table, step, seeds=seeds, threshold=threshold, backend=backend)
 
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(run, fullgraph=True, backend=counter)
     x, out = torch.randn(2, 3, 20, device=device).unbind(0)
     seeds = torch.arange(3, device=device)
