@@ -24,7 +24,7 @@ from torch import Tensor
 
 _SCORES = {"cpu": 1 << 18, "cuda": 1 << 26}
 _CODES = 1 << 14
-_PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
+_PANEL = {"cpu": 1 << 18, "cuda": 1 << 26}
 _PAIRS = 1 << 16
 
 
@@ -129,7 +129,7 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
 
 
 class _Workspace(NamedTuple):
-    """Memory that every panel of rows uses again: at most 3 MB on the CPU."""
+    """Memory that every panel of rows uses again: at most 6 MB on the CPU."""
 
     scores: Tensor  # flat, about 1 MB
     smallest: Tensor  # [N, G]
