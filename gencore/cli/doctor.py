@@ -29,13 +29,22 @@ def report() -> list[tuple[str, str]]:
 
 
 def _kernels() -> list[tuple[str, str]]:
+    """Which implementation serves each operation on this machine's best device, and why."""
     import torch
 
     import gencore_kernels
 
-    x = torch.zeros(8, 4, device="cuda" if torch.cuda.is_available() else "cpu")
-    explanation = gencore_kernels.explain("nearest_code", x, x)
-    return [("kernel nearest_code", f"{explanation.implementation}: {explanation.reason}")]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows, images = torch.zeros(8, 4, device=device), torch.zeros(8, 4, 2, 2, device=device)
+    calls: dict[str, tuple[object, ...]] = {
+        "nearest_code": (rows, rows),
+        "minibatch_discrimination": (rows[:, :, None],),
+        "minibatch_stddev": (images,),
+        "diffusion_step": (images, images, rows.new_zeros(1, 8), 0),
+        "quantile_abs": (images, 0.995),
+    }
+    explanations = [(name, gencore_kernels.explain(name, *arguments)) for name, arguments in calls.items()]
+    return [(f"kernel {name}", f"{why.implementation}: {why.reason}") for name, why in explanations]
 
 
 def _plugins() -> list[tuple[str, str]]:

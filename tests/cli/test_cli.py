@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
+from gencore_kernels import registered_operations
 
 
 def run(*arguments: str) -> str:
@@ -57,7 +58,9 @@ def test_plugins_and_doctor() -> None:
     assert {row["state"] for row in json.loads(run("plugins", "--json"))} == {"ok"}
     states = {row["what"]: row["state"] for row in json.loads(run("doctor", "--json"))}
     assert states["torch"] == torch.__version__
-    assert "nearest_code" in " ".join(states)
+    kernels = {what.removeprefix("kernel "): state for what, state in states.items() if what.startswith("kernel ")}
+    assert set(kernels) == {operation.name for operation in registered_operations()}
+    assert all(": " in state for state in kernels.values())
 
 
 def test_a_run_directory(trained: Path) -> None:

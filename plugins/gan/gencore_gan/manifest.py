@@ -82,5 +82,21 @@ family = Family(
             claims=("compiles",),
             tiny=_TINY,
         ),
+        SystemSpec(
+            name="improved-gan",
+            family="gan",
+            summary="A critic that sees its whole batch; one-sided smoothing, feature matching",
+            paper=Paper(
+                title="Improved Techniques for Training GANs",
+                authors="Salimans et al.",
+                year=2016,
+                arxiv="1606.03498",
+            ),
+            model="gencore_gan.networks:ConvGAN",
+            recipe="gencore_gan.improved_gan:improved_gan",
+            roles=_ROLES,
+            claims=("compiles", "twice-differentiable"),
+            tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8},
+        ),
     ),
 )

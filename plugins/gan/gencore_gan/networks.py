@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from gencore import Model, ModelConfig, Sampler
 from gencore.config import check
 from gencore.nn.dense import mlp
+from gencore.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gencore.samplers import PriorSampler
 
 Norm = Literal["batch", "layer", "none"]
+BatchView = Literal["none", "discrimination", "stddev"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +67,17 @@ class DenseGAN(Model):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ConvGANConfig(ModelConfig):
-    """Square images of 8, 16, 32, ... pixels. `width`: channels at half the image's size, doubled at each halving."""
+    """Square images of 8, 16, 32, ... pixels. `width`: channels at half the image's size, doubled at each halving.
+
+    `batch_view`: what the critic's last layer sees of the rest of the batch (gencore.nn.minibatch).
+    """
 
     data_shape: tuple[int, int, int] = (1, 32, 32)
     latent_dim: int = 64
     width: int = 32
     generator_norm: Norm = "batch"
     critic_norm: Norm = "batch"
+    batch_view: BatchView = "none"
 
     def __post_init__(self) -> None:
         _, height, width = self.data_shape
@@ -112,7 +118,7 @@ def conv_generator(config: ConvGANConfig) -> nn.Sequential:
 
 
 def conv_critic(config: ConvGANConfig) -> nn.Sequential:
-    """Images -> (N, 1, 1, 1), by convolutions of 4 x 4 and stride 2."""
+    """Images -> (N, 1, 1, 1), by convolutions of 4 x 4 and stride 2; the last layer judges, those before it extract."""
     layers: list[nn.Module] = []
     channels = config.data_shape[0]
     for level, following in enumerate(config.channels):
@@ -120,6 +126,13 @@ def conv_critic(config: ConvGANConfig) -> nn.Sequential:
         layers += [nn.Conv2d(channels, following, 4, 2, 1, bias=norm == "none")]
         layers += [*_normalise(norm, following), nn.LeakyReLU(0.2)]
         channels = following
+    if config.batch_view == "discrimination":
+        similarity = MinibatchDiscrimination(channels * 16)
+        layers += [nn.Flatten(), similarity, nn.Unflatten(1, (-1, 1, 1))]
+        return nn.Sequential(*layers, nn.Conv2d(channels * 16 + similarity.kernels, 1, 1))
+    if config.batch_view == "stddev":
+        layers += [MinibatchStddev()]
+        channels += 1
     return nn.Sequential(*layers, nn.Conv2d(channels, 1, 4))
 
 
@@ -146,6 +159,10 @@ class ConvGAN(Model):
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape) -> (N,) logits or scores, larger for real."""
         return rearrange(self.critic(x), "n 1 1 1 -> n")
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (N, *data_shape) -> what the critic's last layer judges by, (N, ...)."""
+        return self.critic[:-1](x)
 
     def default_sampler(self) -> Sampler:
         """z ~ N(0, 1), then the generator."""
