@@ -114,14 +114,15 @@ def _blob_names(repo: str, cache_dir: str | os.PathLike[str] | None) -> frozense
 def _check_arrived(folder: Path, known: frozenset[str], name: str) -> None:
     """Compares the files that were not in the cache before with their hashes. The cache keeps a file under its hash,
     and links to it: sha256 for large files, git's sha1 of a blob for the others. A cache without links tells nothing.
+    A blob may be a link itself, to a store that repositories share: what is damaged must go from there too.
     """
     for link in folder.iterdir():
         if not link.is_symlink():
             continue
         blob = folder / os.readlink(link)
         if blob.name not in known and blob.name != _digest_like(blob):
-            link.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
+            for path in (blob.resolve(), blob, link):
+                path.unlink(missing_ok=True)
             raise HubError(
                 f"{link.name} of {name} arrived damaged: its contents are not what the Hub announced. "
                 "It was removed from the cache; load again."

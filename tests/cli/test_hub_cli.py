@@ -11,7 +11,7 @@ import pytest
 import gencore
 from gencore.testing.conformance import tiny_model
 
-from ..end_to_end.user import commands, listing_server
+from ..end_to_end.user import ListingServer, commands
 from ..hub.server import HubServer
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubServer]:
-    with listing_server() as server:
+    with ListingServer() as server:
         yield server
 
 

@@ -6,13 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..hub import server
-from ..hub.server import HubServer
+from ..hub.server import Handler, HubServer
 
 SCRIPT = Path(__file__).with_name("hub_client.py")
 
@@ -42,26 +39,23 @@ def commands(hub: HubServer, home: Path, *lines: list[str], **environment: str) 
     return user(hub, home, "commands", json.dumps([[str(word) for word in line] for line in lines]), **environment)
 
 
-@contextmanager
-def listing_server() -> Iterator[HubServer]:
-    """The server, which also answers `GET /api/models?filter=TAG`: by the tags in each card's front matter."""
-    route = (("GET",), r"/api/models", _list_models)
-    server._ROUTES.append(route)
-    try:
-        with HubServer() as hub:
-            yield hub
-    finally:
-        server._ROUTES.remove(route)
+class ListingHandler(Handler):
+    """Answers `GET /api/models?filter=TAG` too: by the tags in each card's front matter."""
+
+    def list_models(self) -> None:
+        models = []
+        for name, repo in self.hub.repos.items():
+            card = repo.commits[repo.branches["main"]].get("README.md")
+            front = card.data.decode().split("---")[1] if card else ""
+            tags = [line[2:].strip('"') for line in front.splitlines() if line.startswith("- ")]
+            tags += [f"license:{line[9:].strip(chr(34))}" for line in front.splitlines() if line.startswith("license: ")]
+            if not repo.private and set(self.query.get("filter", [])) <= set(tags):
+                counts = {"parameters": {"F32": 10}, "total": 10}
+                models.append({"id": name, "modelId": name, "tags": tags, "safetensors": counts, "downloads": 0})
+        self._answer(200, models)
+
+    routes = (*Handler.routes, (("GET",), r"/api/models", list_models))
 
 
-def _list_models(handler: Any) -> None:
-    models = []
-    for name, repo in handler.hub.repos.items():
-        card = repo.commits[repo.branches["main"]].get("README.md")
-        front = card.data.decode().split("---")[1] if card else ""
-        tags = [line[2:].strip('"') for line in front.splitlines() if line.startswith("- ")]
-        tags += [f"license:{line[9:].strip(chr(34))}" for line in front.splitlines() if line.startswith("license: ")]
-        if not repo.private and set(handler.query.get("filter", [])) <= set(tags):
-            counts = {"parameters": {"F32": 10}, "total": 10}
-            models.append({"id": name, "modelId": name, "tags": tags, "safetensors": counts, "downloads": 0})
-    handler._answer(200, models)
+class ListingServer(HubServer):
+    handler = ListingHandler

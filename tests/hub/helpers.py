@@ -79,6 +79,8 @@ class Client:
         return self.receive()
 
     def close(self) -> None:
+        if self.process.stdin.closed:
+            return
         self.process.stdin.close()
         self.process.wait(timeout=30)
         self.process.stdout.close()

@@ -1,8 +1,8 @@
 """A Hub on loopback, in memory, that the real `huggingface_hub` client talks to: models only, with faults on demand.
 
-It speaks the git-LFS way (set HF_HUB_DISABLE_XET=1 for the client) and knows branches, pull requests, private
-repositories and ranges. A fault is armed with `hub.fail("GET .*safetensors", "cut")` and strikes the next requests
-whose "METHOD path" contains a match.
+It speaks the git-LFS way (set HF_HUB_DISABLE_XET=1 for the client; xet.py has the other way) and knows branches, pull
+requests, private repositories and ranges. A fault is armed with `hub.fail("GET .*safetensors", "cut")` and strikes the
+next requests whose "METHOD path" contains a match.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-Action = int | Literal["cut", "stall", "corrupt"]
+Action = int | Literal["cut", "stall", "slow", "corrupt"]
+"""A status; half of the body, then the end, silence, or after a second the rest; or all of it with one bit flipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file in a commit. `oid` is git's sha1 of the blob, `sha256` is set for a large file."""
+    """A file in a commit. `oid` is git's sha1 of the blob, `sha256` is set for a large file. Of a file with a Xet hash
+    the server has no data."""
 
     data: bytes
     oid: str
     sha256: str | None
+    size: int
+    xet: str | None = None
 
     @property
     def etag(self) -> str:
@@ -58,6 +62,7 @@ class Fault:
     pattern: re.Pattern[str]
     action: Action
     times: int
+    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Request:
 class HubServer:
     """`with HubServer() as hub:` serves at `hub.url`; whoever sends `hub.token` is the user "tester"."""
 
+    handler: ClassVar[type[Handler]]
+
     def __init__(self, token: str = "hf_loopback") -> None:
         self.token = token
         self.repos: dict[str, Repo] = {}
@@ -78,7 +85,7 @@ class HubServer:
         self.faults: list[Fault] = []
         self.log: list[Request] = []
         self.lock = threading.RLock()
-        handler = type("BoundHandler", (_Handler,), {"hub": self})
+        handler = type("BoundHandler", (self.handler,), {"hub": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -91,8 +98,11 @@ class HubServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def fail(self, pattern: str, action: Action, times: int = 1) -> None:
-        self.faults.append(Fault(re.compile(pattern), action, times))
+    def fail(self, pattern: str, action: Action, times: int = 1, **headers: str) -> None:
+        """Arms a fault for the next `times` requests; `headers` go with a status, "_" in their names for "-"."""
+        self.faults.append(
+            Fault(re.compile(pattern), action, times, {k.replace("_", "-"): v for k, v in headers.items()})
+        )
 
     def add(self, repo: str, files: dict[str, bytes], *, private: bool = False, branch: str = "main") -> str:
         """Puts a commit there without any client; returns its sha."""
@@ -102,7 +112,7 @@ class HubServer:
     def file(self, path: str, data: bytes) -> File:
         blob = b"blob %d\0" % len(data) + data
         sha256 = hashlib.sha256(data).hexdigest() if is_large(path) else None
-        return File(data, hashlib.sha1(blob).hexdigest(), sha256)
+        return File(data, hashlib.sha1(blob).hexdigest(), sha256, len(data))
 
     def requests(self, pattern: str) -> list[Request]:
         return [request for request in self.log if re.search(pattern, f"{request.method} {request.path}")]
@@ -117,8 +127,9 @@ def is_large(path: str) -> bool:
     return path.endswith((".safetensors", ".png", ".bin"))
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     hub: ClassVar[HubServer]
+    routes: ClassVar[tuple[Route, ...]]
     protocol_version = "HTTP/1.1"
     timeout = 20
     trouble: Action | None = None
@@ -135,11 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.query, self.body = parse_qs(url.query), self._read_body()
-        self.trouble = self._armed(f"{self.command} {url.path}")
-        if isinstance(self.trouble, int):
-            self._answer(self.trouble, {"error": "a fault of the test"})
+        fault = self._armed(f"{self.command} {url.path}")
+        self.trouble = fault and fault.action
+        if fault and isinstance(fault.action, int):
+            self._answer(fault.action, {"error": "a fault of the test"}, fault.headers)
             return
-        for methods, pattern, route in _ROUTES:
+        for methods, pattern, route in self.routes:
             if self.command in methods and (match := re.fullmatch(pattern, url.path)):
                 with nullcontext() if self.command in ("GET", "HEAD") else self.hub.lock:
                     route(self, *[unquote(group or "") for group in match.groups()])
@@ -150,11 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     # plumbing
 
-    def _armed(self, line: str) -> Action | None:
+    def _armed(self, line: str) -> Fault | None:
         for fault in self.hub.faults:
             if fault.times > 0 and fault.pattern.search(line):
                 fault.times -= 1
-                return fault.action
+                return fault
         return None
 
     def _read_body(self) -> bytes:
@@ -183,12 +195,15 @@ class _Handler(BaseHTTPRequestHandler):
             body, self.close_connection = body[: len(body) // 2], True
         elif self.trouble == "corrupt":
             body = body[:-1] + bytes([body[-1] ^ 1])
-        elif self.trouble == "stall":
+        elif self.trouble in ("stall", "slow"):
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            time.sleep(3)
-            self.close_connection = True
-            return
+            if self.trouble == "stall":
+                time.sleep(3)
+                self.close_connection = True
+                return
+            time.sleep(1)
+            body = body[len(body) // 2 :]
         self.wfile.write(body)
 
     def _refuse(self, status: int, code: str, message: str, **headers: str) -> None:
@@ -272,6 +287,11 @@ class _Handler(BaseHTTPRequestHandler):
     def large_verify(self, oid: str) -> None:
         self._answer(200 if oid in self.hub.large else 404, {})
 
+    def _uploaded(self, value: dict[str, Any]) -> File | None:
+        """The large file that a commit names: its path, sha256 ("oid") and size."""
+        data = self.hub.large.get(value["oid"])
+        return None if data is None else self.hub.file(value["path"], data)
+
     def make_commit(self, name: str, revision: str) -> None:
         if (repo := self._open(name, write=True)) is None or (head := self._commit_of(repo, revision)) is None:
             return
@@ -281,10 +301,10 @@ class _Handler(BaseHTTPRequestHandler):
             if line["key"] == "file":
                 tree[value["path"]] = self.hub.file(value["path"], base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
-                if value["oid"] not in self.hub.large:
+                if (file := self._uploaded(value)) is None:
                     self._refuse(400, "", f"{value['path']} was not uploaded")
                     return
-                tree[value["path"]] = self.hub.file(value["path"], self.hub.large[value["oid"]])
+                tree[value["path"]] = file
             elif line["key"] == "deletedFile":
                 del tree[value["path"]]
         branch, pull_request = revision, None
@@ -307,8 +327,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         entries = []
         for path, file in sorted(repo.commits[commit].items()):
-            large = {"lfs": {"oid": file.sha256, "size": len(file.data), "pointerSize": 130}} if file.sha256 else {}
-            entries.append({"type": "file", "path": path, "size": len(file.data), "oid": file.oid, **large})
+            large = {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 130}} if file.sha256 else {}
+            large |= {"xetHash": file.xet} if file.xet else {}
+            entries.append({"type": "file", "path": path, "size": file.size, "oid": file.oid, **large})
         self._answer(200, entries, {"X-Repo-Commit": commit})
 
     def resolve(self, name: str, revision: str, path: str) -> None:
@@ -319,7 +340,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {"X-Repo-Commit": commit, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
         if file.sha256:
-            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(len(file.data))}
+            headers |= {"X-Linked-Etag": f'"{file.etag}"', "X-Linked-Size": str(file.size)}
+        if file.xet:
+            self.resolve_xet(name, commit, file.xet, headers)
+            return
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not wanted:
             self._send(200, file.data, headers)
@@ -328,19 +352,24 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {begin}-{end}/{len(file.data)}"
         self._send(206, file.data[begin : end + 1], headers)
 
+    def resolve_xet(self, name: str, commit: str, digest: str, headers: dict[str, str]) -> None:
+        raise NotImplementedError
 
-_NAME = r"([^/]+/[^/]+)"
-_ROUTES: list[tuple[tuple[str, ...], str, Callable[..., None]]] = [
-    (("POST",), r"/api/repos/create", _Handler.create_repo),
-    (("POST",), r"/api/validate-yaml", _Handler.validate_yaml),
-    (("POST",), rf"/api/models/{_NAME}/branch/(.+)", _Handler.create_branch),
-    (("POST",), rf"/api/models/{_NAME}/preupload/(.+)", _Handler.preupload),
-    (("POST",), rf"/api/models/{_NAME}/commit/(.+)", _Handler.make_commit),
-    (("GET",), rf"/api/models/{_NAME}/revision/(.+)", _Handler.model_info),
-    (("GET",), rf"/api/models/{_NAME}/tree/(.+)", _Handler.tree),
-    (("GET",), rf"/api/models/{_NAME}", _Handler.model_info),
-    (("POST",), rf"/{_NAME}\.git/info/lfs/objects/batch", _Handler.large_batch),
-    (("PUT",), r"/large/([0-9a-f]{64})", _Handler.large_put),
-    (("POST",), r"/large/([0-9a-f]{64})", _Handler.large_verify),
-    (("GET", "HEAD"), rf"/{_NAME}/resolve/([^/]+)/(.+)", _Handler.resolve),
-]
+
+Route = tuple[tuple[str, ...], str, Callable[..., None]]
+NAME = r"([^/]+/[^/]+)"
+Handler.routes = (
+    (("POST",), r"/api/repos/create", Handler.create_repo),
+    (("POST",), r"/api/validate-yaml", Handler.validate_yaml),
+    (("POST",), rf"/api/models/{NAME}/branch/(.+)", Handler.create_branch),
+    (("POST",), rf"/api/models/{NAME}/preupload/(.+)", Handler.preupload),
+    (("POST",), rf"/api/models/{NAME}/commit/(.+)", Handler.make_commit),
+    (("GET",), rf"/api/models/{NAME}/revision/(.+)", Handler.model_info),
+    (("GET",), rf"/api/models/{NAME}/tree/(.+)", Handler.tree),
+    (("GET",), rf"/api/models/{NAME}", Handler.model_info),
+    (("POST",), rf"/{NAME}\.git/info/lfs/objects/batch", Handler.large_batch),
+    (("PUT",), r"/large/([0-9a-f]{64})", Handler.large_put),
+    (("POST",), r"/large/([0-9a-f]{64})", Handler.large_verify),
+    (("GET", "HEAD"), rf"/{NAME}/resolve/([^/]+)/(.+)", Handler.resolve),
+)
+HubServer.handler = Handler
