@@ -49,13 +49,16 @@ def load(name: str | Path, **hub: Any) -> Model:
     return model.eval()
 
 
-def save(model: Model, directory: Path, *, card: str | None, samples: Tensor | None) -> None:
-    """See `Model.save_pretrained`."""
+def save(model: Model, directory: Path, *, card: str | None, samples: Tensor | None, name: str | None = None) -> None:
+    """See `Model.save_pretrained`. `name` is what the card tells readers to load, if not the directory."""
+    described = describe(model)
+    if card is None:
+        card = card_for(model, name=name or str(directory), has_samples=samples is not None)
     gencore_hub.write_directory(
         directory,
-        config=describe(model),
+        config=described,
         module=model,
-        card=card if card is not None else card_for(model, name=str(directory), has_samples=samples is not None),
+        card=card,
         samples_png=None if samples is None else _png(samples),
     )
 
@@ -65,7 +68,7 @@ def push(model: Model, repo_id: str, *, card: str | None, samples: Tensor | None
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        save(model, Path(folder), card=card, samples=samples)
+        save(model, Path(folder), card=card, samples=samples, name=repo_id)
         return gencore_hub.push(folder, repo_id, **hub)
 
 

@@ -11,10 +11,11 @@ from glob import escape
 from pathlib import Path
 
 from .errors import HubError
-from .explain import explained, first_line, transport_errors
-from .files import CONFIG, MODEL_FILES, check_subfolder, inside
+from .explain import explained, first_line, retry_after, transport_errors
+from .files import CONFIG, MODEL_FILES, check_subfolder, inside, roots
 
 RETRY_SECONDS = (0.5, 1.0)  # between tries, when the Hub answers that it is overloaded or out of order
+MAX_WAIT = 10.0  # seconds; a Hub that asks for more patience is an error that says so
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -99,8 +100,10 @@ def _why_no_answer(repo: str, revision: str | None, token: str | bool | None) ->
             silence: Exception = error
         except transport_errors() as error:
             return error  # a missing network does not come back within seconds
-        if pause is not None:
-            time.sleep(pause)
+        wait = max(pause or 0.0, retry_after(silence) or 0.0)
+        if pause is None or wait > MAX_WAIT:
+            break
+        time.sleep(wait)
     return silence
 
 
@@ -121,7 +124,9 @@ def _check_arrived(folder: Path, known: frozenset[str], name: str) -> None:
             continue
         blob = folder / os.readlink(link)
         if blob.name not in known and blob.name != _digest_like(blob):
-            for path in (blob.resolve(), blob, link):
+            real = blob.resolve()
+            shared = [real] if any(real.is_relative_to(root) for root in roots(folder)) else []
+            for path in (*shared, blob, link):
                 path.unlink(missing_ok=True)
             raise HubError(
                 f"{link.name} of {name} arrived damaged: its contents are not what the Hub announced. "

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .errors import HubError, StorageError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
 
 _LOG_IN = "Log in with `hf auth login`, set HF_TOKEN, or pass token=..."
 
@@ -59,7 +64,7 @@ def _explanation(error: Exception, name: str, *, pushing: bool, cache_dir: objec
             "local_files_only or HF_HUB_OFFLINE. Load it once with network, or copy its directory here and name that."
         )
     if isinstance(error, errors.HfHubHTTPError):
-        return _explain_status(error.response.status_code, name, first_line(error))
+        return _explain_status(error, name)
     if isinstance(error, transport_errors()):
         return (
             f"{name}: the Hub at {constants.ENDPOINT} cannot be reached: {first_line(error)}. Check the network, or "
@@ -70,21 +75,30 @@ def _explanation(error: Exception, name: str, *, pushing: bool, cache_dir: objec
     if _is_disk_error(error):
         return f"{name}: the files could not be stored or read: {error}. Free some space, or choose another HF_HOME."
     verb = "pushed" if pushing else "downloaded"
-    return f"{name} could not be {verb}: {first_line(error)} Try again; what has arrived already is kept."
+    return f"{name} could not be {verb}: {first_line(error)} Try again; files that arrived whole are kept."
 
 
-def _explain_status(status: int, name: str, detail: str) -> str:
+def retry_after(error: Exception) -> float | None:
+    """The seconds that a Hub's refusal asks to wait (the header Retry-After); None if it does not say."""
+    text = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _explain_status(error: HfHubHTTPError, name: str) -> str:
+    status = error.response.status_code
     if status == 401:
         return f"{name}: the Hub does not accept this login. {_LOG_IN}"
     if status == 403:
         return f"{name}: this login has no right to do that. Take a token that may write, or another name."
     if status == 429:
-        return f"{name}: the Hub asks to slow down (429). Wait some minutes; with a login the limits are higher."
+        seconds = retry_after(error)
+        wait = "some minutes" if seconds is None else f"{seconds:.0f} seconds"
+        return f"{name}: the Hub asks to slow down (429). Wait {wait}; with a login the limits are higher."
     if status >= 500:
         return (
             f"{name}: the Hub is out of order ({status}). Try again later, or use the cache with local_files_only=True."
         )
-    return f"{name}: the Hub refused with {status}: {detail}"
+    return f"{name}: the Hub refused with {status}: {first_line(error)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -63,7 +63,7 @@ def open_inside(directory: Path, name: str) -> FileIO:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise HubError(f"cannot read {name} in {directory}: {error}") from error
-    if not any(real.is_relative_to(root) for root in _roots(directory)):
+    if not any(real.is_relative_to(root) for root in roots(directory)):
         raise HubError(
             f"{path} is a link to {real}, outside its directory, and is not followed. Copy the file into the directory."
         )
@@ -85,7 +85,7 @@ def inside(directory: Path, subfolder: str | None) -> Path:
         return directory
     check_subfolder(subfolder)
     path = directory / subfolder
-    if not any(path.resolve().is_relative_to(root) for root in _roots(directory)):
+    if not any(path.resolve().is_relative_to(root) for root in roots(directory)):
         raise HubError(f"the subfolder {subfolder!r} is a link that leads out of {directory}.")
     return path
 
@@ -99,13 +99,13 @@ def check_subfolder(subfolder: str) -> None:
         )
 
 
-def _roots(directory: Path) -> list[Path]:
+def roots(directory: Path) -> list[Path]:
     """The folders in which a directory's files may really lie: itself, and where it is a snapshot in the Hub's cache
     (`models--org--name/snapshots/<commit>`, all links), the repository's `blobs` and those that repositories share."""
     real = directory.resolve()
-    roots = [real]
+    found = [real]
     for folder in (real, *real.parents):
         repo = folder.parent.parent
         if folder.parent.name == "snapshots" and repo.name.startswith("models--"):
-            roots += [repo / "blobs", repo.parent / "blobs"]
-    return roots
+            found += [repo / "blobs", repo.parent / "blobs"]
+    return found

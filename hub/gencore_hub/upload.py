@@ -32,7 +32,7 @@ def push(
         repo: "org/name".
         private: the visibility of a new repository; None: the account's default. A repository that exists must have it.
         branch: instead of "main".
-        create_pr: open a pull request instead of writing to the branch.
+        create_pr: open a pull request against "main" instead of writing to it; not together with `branch`.
         commit_message: None: "Upload <system> with gencore".
 
     Returns:
@@ -47,6 +47,8 @@ def push(
     directory = Path(directory)
     if split_revision(repo)[1] is not None:
         raise HubError(f"{repo!r} names a revision. Expected 'org/name'; a branch goes into branch=...")
+    if create_pr and branch is not None:
+        raise HubError(f"branch={branch!r} and create_pr=True: the Hub opens pull requests against 'main' only.")
     finish_write(directory)
     config = read_config(directory)
     api = HfApi(token=token)

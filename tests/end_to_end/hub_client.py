@@ -1,5 +1,6 @@
-"""Run as a script: a user's process. `push PREFIX SYSTEM...` publishes tiny models, `load NAME...` loads models,
-`commands JSON` runs command lines. Prints one JSON object. NO_SOCKETS=1 cuts the network."""
+"""Run as a script: a user's process. `push PREFIX SYSTEM...` publishes tiny models, `publish NAME SYSTEM JSON` one with
+a grid of samples and the options of push_to_hub, `load NAME...` loads models, `commands JSON` runs command lines.
+Prints one JSON object. NO_SOCKETS=1 cuts the network."""
 
 from __future__ import annotations
 
@@ -33,6 +34,11 @@ def push(prefix: str, *systems: str) -> dict[str, Any]:
     return pushed
 
 
+def publish(name: str, system: str, options: str) -> str:
+    model = tiny_model(system)
+    return model.push_to_hub(name, samples=model.sample(4, seed=0), **json.loads(options))
+
+
 def load(*names: str) -> dict[str, Any]:
     return {name: digest(gencore.from_pretrained(name)) for name in names}
 
@@ -57,5 +63,5 @@ def commands(lines: str) -> list[Any]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with no_network() if os.environ.get("NO_SOCKETS") else contextlib.nullcontext():
-        result = {"push": push, "load": load, "commands": commands}[sys.argv[1]](*sys.argv[2:])
+        result = {"push": push, "publish": publish, "load": load, "commands": commands}[sys.argv[1]](*sys.argv[2:])
     sys.stdout.write(json.dumps(result) + "\n")

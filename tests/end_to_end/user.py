@@ -47,8 +47,9 @@ class ListingHandler(Handler):
         for name, repo in self.hub.repos.items():
             card = repo.commits[repo.branches["main"]].get("README.md")
             front = card.data.decode().split("---")[1] if card else ""
-            tags = [line[2:].strip('"') for line in front.splitlines() if line.startswith("- ")]
-            tags += [f"license:{line[9:].strip(chr(34))}" for line in front.splitlines() if line.startswith("license: ")]
+            lines = [line.replace('"', "") for line in front.splitlines()]
+            tags = [line[2:] for line in lines if line.startswith("- ")]
+            tags += [f"license:{line[9:]}" for line in lines if line.startswith("license: ")]
             if not repo.private and set(self.query.get("filter", [])) <= set(tags):
                 counts = {"parameters": {"F32": 10}, "total": 10}
                 models.append({"id": name, "modelId": name, "tags": tags, "safetensors": counts, "downloads": 0})

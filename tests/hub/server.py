@@ -46,11 +46,13 @@ class Repo:
     private: bool
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, branch: str, tree: dict[str, File]) -> str:
+    def commit(self, branch: str, tree: dict[str, File], message: str = "") -> str:
         sha = hashlib.sha1(f"{branch} {len(self.commits)} {time.time_ns()}".encode()).hexdigest()
         self.commits[sha] = tree
         self.branches[branch] = sha
+        self.messages[sha] = message
         return sha
 
     def find(self, revision: str) -> str | None:
@@ -295,10 +297,12 @@ class Handler(BaseHTTPRequestHandler):
     def make_commit(self, name: str, revision: str) -> None:
         if (repo := self._open(name, write=True)) is None or (head := self._commit_of(repo, revision)) is None:
             return
-        tree = dict(repo.commits[head])
+        tree, message = dict(repo.commits[head]), ""
         for line in map(json.loads, self.body.splitlines()):
             value = line["value"]
-            if line["key"] == "file":
+            if line["key"] == "header":
+                message = value["summary"]
+            elif line["key"] == "file":
                 tree[value["path"]] = self.hub.file(value["path"], base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
                 if (file := self._uploaded(value)) is None:
@@ -311,7 +315,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.query.get("create_pr"):
             number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
             branch, pull_request = f"refs/pr/{number}", f"{self.hub.url}/{name}/discussions/{number}"
-        commit = repo.commit(branch, tree)
+        commit = repo.commit(branch, tree, message)
         url = f"{self.hub.url}/{name}/commit/{commit}"
         self._answer(200, {"commitOid": commit, "commitUrl": url, "pullRequestUrl": pull_request})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from gencore_hub import load_into, read_config
+from gencore_hub import HubError, load_into, read_config
 from gencore_hub.files import is_model_file
 
 from .helpers import Client, RemoteError
@@ -154,6 +155,18 @@ def test_a_moved_branch_is_noticed_and_a_commit_asks_nothing(
     assert contents(locate(REPO)) == files[1]
 
 
+def test_force_download_replaces_what_was_damaged_in_the_cache(
+    hub: HubServer, locate: Callable[..., Path], model: Path
+) -> None:
+    hub.add(REPO, contents(model))
+    path = locate(REPO)
+    blob = (path / "model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    with pytest.raises(HubError, match="sha256"):
+        load_into(locate(REPO), torch.nn.Linear(WIDTH, WIDTH), read_config(path))
+    assert contents(locate(REPO, force_download=True)) == contents(model)
+
+
 def test_subfolders(hub: HubServer, locate: Callable[..., Path], model: Path) -> None:
     hub.add(REPO, {f"ema/fast/{name}": data for name, data in contents(model).items()})
     assert contents(locate(REPO, subfolder="ema/fast")) == contents(model)
@@ -171,6 +184,9 @@ def test_branches_and_pull_requests(hub: HubServer, client: Client, save: Callab
     assert url == f"{hub.url}/{REPO}/discussions/1"
     assert "refs/pr/1" in hub.repos[REPO].branches
     assert "malformed" in refused(client.call, "push", str(path), REPO, token=hub.token, branch="../x")
+    both = {"branch": "v3", "create_pr": True}
+    assert "against 'main' only" in refused(client.call, "push", str(path), REPO, token=hub.token, **both)
+    assert "v3" not in hub.repos[REPO].branches
 
 
 def test_private_repositories(hub: HubServer, client: Client, locate: Callable[..., Path], model: Path) -> None:
@@ -255,6 +271,41 @@ def test_a_status_that_passes(hub: HubServer, locate: Callable[..., Path], model
     assert contents(locate(REPO)) == contents(model)
 
 
+def test_a_hub_that_asks_for_patience(hub: HubServer, locate: Callable[..., Path], model: Path) -> None:
+    """Retry-After is kept where it is short, and told where it is long."""
+    hub.add(REPO, contents(model))
+    hub.fail("GET /api/models/org/name", 429, Retry_After="2")
+    began = time.monotonic()
+    locate(REPO)
+    assert time.monotonic() - began >= 2
+    hub.fail("GET /api/models/org/name", 429, times=9, Retry_After="3600")
+    began = time.monotonic()
+    assert "(429). Wait 3600 seconds" in refused(locate, REPO, force_download=True)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 429), ("HEAD", 500), ("GET", 429)])
+def test_a_file_that_is_refused_once(
+    hub: HubServer, locate: Callable[..., Path], model: Path, status: int, method: str
+) -> None:
+    hub.add(REPO, contents(model))
+    hub.fail(rf"{method} .*model\.safetensors", status)
+    assert contents(locate(REPO)) == contents(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("action", "message"), [(401, "login"), (404, "404"), (500, "(500)"), ("cut", "peer closed")])
+def test_a_file_that_never_arrives(
+    hub: HubServer, locate: Callable[..., Path], model: Path, action: Any, message: str
+) -> None:
+    """The client's own retries end, and what is in the cache by then is no model."""
+    hub.add(REPO, contents(model))
+    hub.fail(r"GET .*model\.safetensors", action, times=99)
+    assert message in refused(locate, REPO)
+    hub.faults.clear()
+    assert contents(locate(REPO)) == contents(model)
+
+
 def test_a_hub_out_of_order_leaves_the_cache_with_a_warning(
     hub: HubServer, client: Client, locate: Callable[..., Path], model: Path
 ) -> None:
@@ -302,13 +353,35 @@ def test_a_file_that_is_not_what_was_announced(
 def test_two_processes_download_at_once(
     hub: HubServer, client: Client, start_client: Callable[..., Client], model: Path, tmp_path: Path
 ) -> None:
+    """The second comes while the first is half way."""
     hub.add(REPO, contents(model))
+    hub.fail(r"GET .*model\.safetensors", "slow", times=2)
     readers = (client, start_client())
+    for reader in readers:
+        reader.call("read_config", str(model))  # awake
     for reader in readers:
         reader.send("locate", REPO, cache_dir=str(tmp_path / "cache"))
     paths = {reader.receive() for reader in readers}
     assert len(paths) == 1
     assert contents(Path(paths.pop())) == contents(model)
+
+
+def test_a_process_that_is_killed_while_it_downloads(
+    hub: HubServer, start_client: Callable[..., Client], locate: Callable[..., Path], model: Path, tmp_path: Path
+) -> None:
+    """No half file is taken for a whole one. (The client resumes within one call only: each process has its own.)"""
+    files = contents(model) | {"model.safetensors": os.urandom(30 * 2**20)}
+    hub.add(REPO, files)
+    hub.fail(r"GET .*model\.safetensors", "slow", times=99)
+    victim = start_client()
+    victim.send("locate", REPO, cache_dir=str(tmp_path / "cache"))
+    while not any(path.stat().st_size >= 10 * 2**20 for path in tmp_path.rglob("*.incomplete")):
+        time.sleep(0.01)
+    victim.process.kill()
+    victim.process.wait()
+    hub.faults.clear()
+    assert "is not, or not whole, in the cache" in refused(locate, REPO, local_files_only=True)
+    assert contents(locate(REPO)) == files
 
 
 def test_a_push_that_breaks_can_be_repeated(hub: HubServer, client: Client, model: Path) -> None:

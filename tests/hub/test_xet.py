@@ -80,7 +80,7 @@ def test_shards_branches_pull_requests_and_an_unchanged_push(
 def test_chunks_that_were_damaged_or_lost(
     xet: XetServer, start: Callable[..., Client], save: Callable[..., Path]
 ) -> None:
-    """Found; and once the store is whole again, so is what is loaded. (One process at a time may open a local store.)"""
+    """Found; and once the store is whole again, so is what is loaded. (A local store is for one process at a time.)"""
     model = save(torch.nn.Linear(WIDTH, WIDTH))
     with closing(start("writer", HF_TOKEN=xet.token)) as writer:
         writer.call("push", str(model), REPO)

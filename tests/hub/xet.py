@@ -50,8 +50,8 @@ class XetHandler(Handler):
         if self._open(name) is None:
             return
         about = {"title": "t", "num": int(number), "createdAt": "2026-01-01T00:00:00.000Z", "status": "draft"}
-        about |= {"repo": {"name": name, "type": "model"}, "isPullRequest": True, "events": [], "filesWithConflicts": []}
-        self._answer(200, about | {"changes": {"base": "main"}})
+        about |= {"repo": {"name": name, "type": "model"}, "isPullRequest": True, "changes": {"base": "main"}}
+        self._answer(200, about | {"events": [], "filesWithConflicts": []})
 
     routes = (
         *Handler.routes,
