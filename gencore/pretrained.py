@@ -42,8 +42,7 @@ def load(name: str | Path, **hub: Any) -> Model:
         config = from_json(model_class.config_class, described["config"], version=described["config_version"])
         with limits, torch.device("meta"), torch.random.fork_rng():
             limits.check_size(model_class(config))
-        with torch.random.fork_rng():
-            model = model_class(config)
+        model = _unfilled(model_class, config)
     gencore_hub.load_into(directory, model, described)
     model.system = described["system"]
     return model.eval()
@@ -111,6 +110,35 @@ def _explained(directory: Path) -> Iterator[None]:
         raise HubError(
             f"config.json in {directory} describes a model that cannot be built: {type(error).__name__}: {error}."
         ) from error
+
+
+def _unfilled(model_class: type[Model], config: Any) -> Model:
+    """A model whose large weights have no values yet: drawing them takes longer than reading the file that replaces
+    them. If it draws large tensors that no file replaces, they are drawn after all. The random state is left alone."""
+    with torch.random.fork_rng(), _NoDraws() as draws:
+        model = model_class(config)
+    replaced = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+    if draws.skipped <= replaced:
+        return model
+    with torch.random.fork_rng():
+        return model_class(config)
+
+
+class _NoDraws(TorchDispatchMode):
+    """Tensors of LARGE elements or more are not filled with random numbers; `skipped` are their addresses."""
+
+    LARGE = 2**16
+    DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skipped: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in self.DRAWS and args[0].numel() >= self.LARGE:
+            self.skipped.add(args[0].untyped_storage().data_ptr())
+            return args[0]
+        return function(*args, **(kwargs or {}))
 
 
 class _Limits(TorchDispatchMode):

@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import HubError
 from .explain import explained, first_line, retry_after, transport_errors
 from .files import CONFIG, MODEL_FILES, check_subfolder, inside, roots
+from .verified import note
 
 RETRY_SECONDS = (0.5, 1.0)  # between tries, when the Hub answers that it is overloaded or out of order
 MAX_WAIT = 10.0  # seconds; a Hub that asks for more patience is an error that says so
@@ -86,13 +87,13 @@ def _why_no_answer(repo: str, revision: str | None, token: str | bool | None) ->
 
     `snapshot_download` alone would hand out cached files without a word, even where the Hub refused the login.
     """
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi, constants, errors
 
     if revision is not None and _COMMIT.fullmatch(revision):
         return None
     for pause in (*RETRY_SECONDS, None):
         try:
-            HfApi(token=token).model_info(repo, revision=revision)
+            HfApi(token=token).model_info(repo, revision=revision or constants.DEFAULT_REVISION)
             return None
         except errors.HfHubHTTPError as error:
             if error.response.status_code not in (408, 429) and error.response.status_code < 500:
@@ -123,8 +124,12 @@ def _check_arrived(folder: Path, known: frozenset[str], name: str) -> None:
         if not link.is_symlink():
             continue
         blob = folder / os.readlink(link)
-        if blob.name not in known and blob.name != _digest_like(blob):
-            real = blob.resolve()
+        if blob.name in known:
+            continue
+        real = blob.resolve()
+        if blob.name == _digest_like(blob):
+            note(real, blob.name)
+        else:
             shared = [real] if any(real.is_relative_to(root) for root in roots(folder)) else []
             for path in (*shared, blob, link):
                 path.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """Weights between a module and safetensors files.
 
 Reading goes straight into the module's own memory: nothing is allocated from what a file claims, and no second copy
-exists. 500 MB in 100 float32 tensors, file in the page cache, 1 thread: 0.04 s to read, and 0.28 s more for sha256.
+exists. 500 MB in 100 float32 tensors, file in the page cache, 1 thread: 0.04 s to read, and 0.28 s more for sha256
+unless the file has been found whole before (verified.py).
 
 Tied weights are saved once, under the first of their names in the module's `state_dict()`; the module that loads them
 has the same tie, and fills both names at once.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import HubError
 from .files import INDEX, is_weights, open_inside
 from .safetensors_header import Header, TensorEntry, read_header
+from .verified import is_noted, note
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -49,7 +51,8 @@ def load_into(
         directory: as `locate` returns it.
         module: built from `config`, on any device. Its dtypes stay; see Raises.
         config: what `read_config(directory)` returned; it names the files and their sha256.
-        verify: compare the sha256 while reading. Without it, a changed value in a file of the right form is not seen.
+        verify: compare the sha256 while reading, of files that have no valid note of it. Without it, a changed value in
+            a file of the right form is not seen.
 
     Returns:
         `module`.
@@ -68,8 +71,9 @@ def load_into(
         headers = {name: read_header(file, str(directory / name)) for name, file in files.items()}
         _check_against(targets, headers, directory)
         for name, file in files.items():
-            digest = _read_tensors(file, headers[name], targets, str(directory / name), verify=verify)
-            if verify and digest != config["weights"][name]:
+            hashed = verify and not is_noted(file, config["weights"][name])
+            digest = _read_tensors(file, headers[name], targets, str(directory / name), hashed=hashed)
+            if hashed and digest != config["weights"][name]:
                 raise HubError(
                     f"{directory / name} is damaged, or belongs to another save: its sha256 is {digest}, and "
                     f"config.json says {config['weights'][name]}. Copy or download the directory again; if you "
@@ -108,7 +112,10 @@ def save_weights(module: torch.nn.Module, folder: Path, max_shard_size: int | st
     if shards.is_sharded:
         index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return {file: file_sha256(folder / file) for file in shards.filename_to_tensors}
+    digests = {file: file_sha256(folder / file) for file in shards.filename_to_tensors}
+    for file, digest in digests.items():
+        note(folder / file, digest)
+    return digests
 
 
 def canonical_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -176,11 +183,11 @@ def _mismatch(name: str, entry: TensorEntry, targets: Mapping[str, torch.Tensor]
 
 
 def _read_tensors(
-    file: FileIO, header: Header, targets: Mapping[str, torch.Tensor], source: str, *, verify: bool
+    file: FileIO, header: Header, targets: Mapping[str, torch.Tensor], source: str, *, hashed: bool
 ) -> str:
     import torch
 
-    digest = hashlib.sha256(header.raw) if verify else None
+    digest = hashlib.sha256(header.raw) if hashed else None
     for name, entry in header.tensors.items():
         target, dtype = targets[name], getattr(torch, entry.dtype)
         direct = target.device.type == "cpu" and target.dtype == dtype and target.is_contiguous()

@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..hub.server import Handler, HubServer
 
 SCRIPT = Path(__file__).with_name("hub_client.py")
 
 
-def user(hub: HubServer, home: Path, *arguments: str, **environment: str) -> Any:
+class Server(Protocol):
+    url: str
+
+
+def user(hub: Server, home: Path, *arguments: str, **environment: str) -> Any:
     """What hub_client.py prints when it is run with a cache in `home`; its error text is in the AssertionError."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
     settings = {
