@@ -29,6 +29,7 @@ MAX_INTEGER = 2**24
 SPARE_BYTES = 2**26
 SPARE_STEPS = 5000
 """What a config may ask for whatever the weights beside it hold: no harm is done with that much."""
+DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
 
 
 def load(name: str | Path, **hub: Any) -> Model:
@@ -124,24 +125,33 @@ def _unfilled(model_class: type[Model], config: Any) -> Model:
         return model_class(config)
 
 
-class _NoDraws(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    """A mode that is never active inside compiled code. Saying so, by torch's own switch, spares a new process the
+    import of torch's compiler, which takes longer than loading 500 MB; drawing on the meta device would import it too.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _NoDraws(_Mode):
     """Tensors of LARGE elements or more are not filled with random numbers; `skipped` are their addresses."""
 
     LARGE = 2**16
-    DRAWS = (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default)
 
     def __init__(self) -> None:
         super().__init__()
         self.skipped: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in self.DRAWS and args[0].numel() >= self.LARGE:
+        if function in DRAWS and args[0].numel() >= self.LARGE:
             self.skipped.add(args[0].untyped_storage().data_ptr())
             return args[0]
         return function(*args, **(kwargs or {}))
 
 
-class _Limits(TorchDispatchMode):
+class _Limits(_Mode):
     """A config can declare more than its weights could ever fill: memory, or layers without end.
 
     The model is first built on the meta device inside `with limits`, which stops the construction at a tensor of more
@@ -177,6 +187,8 @@ class _Limits(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self._count()
+        if function in DRAWS:
+            return args[0]
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):

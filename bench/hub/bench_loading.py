@@ -1,9 +1,10 @@
 """Loading half a gigabyte: from_pretrained beside safetensors alone.
 
-`load_file` only maps the file; its tensors are read when they are first used, and share the file's pages. from_pretrained
-gives a model with weights in memory of its own, so the peer that does the same work is `load_file` and a copy. The bars:
-at most 1.15 times that peer's time, and at most 1.2 times the weights' memory. Shown beside them without a bar: mapping
-alone, mapping and reading once, and a first load that must hash the file because nobody has (hub's verified.py).
+`load_file` only maps the file; its tensors are read when they are first used, and share the file's pages.
+from_pretrained gives a model with weights in memory of its own, so the peer that does the same work is `load_file` and
+a copy. The bars: at most 1.15 times that peer's time, and at most 1.2 times the weights' memory. Shown beside them
+without a bar: mapping alone, mapping and reading once, and a first load that must hash the file because nobody has
+(gencore_hub/verified.py).
 """
 
 from __future__ import annotations

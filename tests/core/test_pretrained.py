@@ -48,6 +48,41 @@ def test_loading_leaves_the_random_state(saved: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_large_weights_are_not_drawn_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the file's to the bit all the same; and what no file replaces is drawn."""
+    from gencore import pretrained
+
+    model = gencore.create("gan", hidden=[600, 600])
+    model.save_pretrained(tmp_path / "model")
+    skipped: list[int] = []
+    leave = pretrained._NoDraws.__exit__
+    monkeypatch.setattr(
+        pretrained._NoDraws, "__exit__", lambda mode, *error: (skipped.extend(mode.skipped), leave(mode, *error))[1]
+    )
+    loaded = gencore.from_pretrained(tmp_path / "model")
+    assert len(skipped) == 2
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+    class Features(torch.nn.Module):
+        def __init__(self, config: None) -> None:
+            super().__init__()
+            self.register_buffer("frequencies", torch.empty(300, 300).normal_(), persistent=False)
+            self.layer = torch.nn.Linear(300, 300)
+
+    assert abs(pretrained._unfilled(Features, None).frequencies.std().item() - 1) < 0.05
+
+
+def test_loading_does_not_import_the_compiler(saved: Path) -> None:
+    """torch._dynamo takes a second to import."""
+    import subprocess
+    import sys
+
+    code = f"import sys, gencore; gencore.from_pretrained({str(saved)!r}); print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_the_class_is_checked(saved: Path) -> None:
     from gencore_gan.networks import ConvGAN, DenseGAN
 

@@ -15,6 +15,7 @@ import torch
 
 from gencore_hub import HubError, load_into, read_config
 from gencore_hub.files import is_model_file
+from gencore_hub.verified import is_noted
 
 from .helpers import Client, RemoteError
 from .server import HubServer
@@ -165,6 +166,19 @@ def test_force_download_replaces_what_was_damaged_in_the_cache(
     with pytest.raises(HubError, match="sha256"):
         load_into(locate(REPO), torch.nn.Linear(WIDTH, WIDTH), read_config(path))
     assert contents(locate(REPO, force_download=True)) == contents(model)
+
+
+def test_a_large_file_is_hashed_on_arrival_and_not_again(
+    hub: HubServer, locate: Callable[..., Path], save: Callable[..., Path]
+) -> None:
+    if not hasattr(os, "setxattr"):
+        pytest.skip("this system has no extended attributes")
+    model = save(torch.nn.Linear(2100, 2100))
+    hub.add(REPO, contents(model))
+    hub.fail("GET .*config.json", "slow")  # so that the weights have lain there for a while
+    weights = locate(REPO) / "model.safetensors"
+    with open(weights, "rb", buffering=0) as file:
+        assert is_noted(file, read_config(model)["weights"]["model.safetensors"])
 
 
 def test_subfolders(hub: HubServer, locate: Callable[..., Path], model: Path) -> None:
