@@ -105,7 +105,7 @@ def _explained(directory: Path) -> Iterator[None]:
     """Whatever a stranger's config makes a constructor raise, the user reads which file is at fault."""
     try:
         yield
-    except ValueError:
+    except (GencoreError, HubError):
         raise
     except Exception as error:
         raise HubError(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import faulthandler
+import functools
 import json
 import platform
 import random
@@ -22,6 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ("dcgan", "wgan-gp", "vae", "iwae", "aae", "vae-gan", "vq-vae", "iaf-vae", "ddpm", "denoising-autoencoder")
+HANGS = 60  # seconds after which a case is taken to hang
 CONFIG_SYSTEMS = ("dcgan", "gan", "vae", "iaf-vae", "pixel-vae", "aae", "vq-vae", "ddpm", "edm", "conv-autoencoder")
 
 
@@ -62,88 +65,127 @@ def _kill_system(system: str, count: int, draw: random.Random) -> dict[str, Any]
 
 
 def fuzz(count: int, seed: int) -> dict[str, Any]:
-    """Half of the cases are config.json, a quarter safetensors files, a quarter names."""
+    """Half of the cases are config.json, a fifth each safetensors files and names, a tenth cards."""
     import torch
     from hypothesis import strategies as st
 
+    import gencore
     import gencore_hub
+    from gencore.cli.hub import _license, _shown, _text
     from gencore.testing.conformance import tiny_model
-    from tests.faults.hostile import configs
-    from tests.faults.hostile_files import names, weights
+    from tests.faults.hostile import configs, lay_traps
+    from tests.faults.hostile_files import cards, names, weights
 
     torch.set_num_threads(1)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    run = _Fuzzing(seed)
+    with tempfile.TemporaryDirectory() as root:
         for system in CONFIG_SYSTEMS:
-            target = Path(folder, system)
+            target = Path(root, system)
             tiny_model(system).save_pretrained(target)
-            share = count // 2 // len(CONFIG_SYSTEMS)
+            lay_traps(target)
+            load = functools.partial(gencore.from_pretrained, target)
             strategy = configs(json.loads((target / "config.json").read_text()))
-            rows.append(_fuzz_file(f"config.json of {system}", target / "config.json", strategy, share, seed))
-        target = Path(folder, "gan")
-        strategy = weights((target / "model.safetensors").read_bytes())
-        rows.append(_fuzz_file("model.safetensors", target / "model.safetensors", strategy, count // 4, seed))
-    both = st.tuples(names, st.none() | names)
-    rows.append(_fuzz("names and revisions", lambda pair: gencore_hub.resolve(*pair), both, count // 4, seed))
-    return {"seed": seed, "targets": rows, "passed": not any(row["foreign_errors"] for row in rows)}
+            run.files(
+                f"config.json of {system}", target / "config.json", load, strategy, count // 2 // len(CONFIG_SYSTEMS)
+            )
+        target = Path(root, "gan")
+        load = functools.partial(gencore.from_pretrained, target)
+        file = target / "model.safetensors"
+        run.files("model.safetensors", file, load, weights(file.read_bytes()), count // 5)
+        show = lambda: (_shown(_text(target)), _license(target))  # noqa: E731
+        run.files("README.md", target / "README.md", show, cards, count // 10)
+        both = st.tuples(names, st.none() | names)
+        run.values("names and revisions", lambda pair: gencore_hub.resolve(*pair), both, count // 5)
+    return {"seed": seed, "targets": run.rows, "passed": not any(row["failures"] for row in run.rows)}
 
 
-def _fuzz_file(what: str, file: Path, strategy: Any, count: int, seed: int) -> dict[str, Any]:
-    import gencore
+class _Fuzzing:
+    """Runs cases and keeps a row a target. A case fails if it ends in a foreign error, takes longer than MUST_BE_QUICK,
+    or does what a Watch must not see, or changes the target's directory; one that hangs ends the whole run."""
 
-    original = file.read_bytes()
+    def __init__(self, seed: int) -> None:
+        from tests.faults.hostile import Watch
 
-    def load(data: bytes) -> None:
-        file.write_bytes(data)
-        before = sorted(path.name for path in file.parent.iterdir())
+        self.seed, self.rows, self.watch = seed, [], Watch()
+
+    def files(self, what: str, file: Path, load: Callable[[], object], strategy: Any, count: int) -> None:
+        """`load` with drawn contents in the place of `file`."""
+        from tests.faults.hostile import contents
+
+        original = file.read_bytes()
+
+        def unchanged() -> bool:
+            return contents(file.parent) == before
+
+        before: dict[str, bytes] = {}
+
+        def prepare(data: bytes) -> None:
+            nonlocal before
+            file.write_bytes(data)
+            before = contents(file.parent)
+
         try:
-            gencore.from_pretrained(file.parent)
+            self.values(what, lambda data: load(), strategy, count, prepare=prepare, unchanged=unchanged)
         finally:
-            assert sorted(path.name for path in file.parent.iterdir()) == before
+            file.write_bytes(original)
 
-    try:
-        return _fuzz(what, load, strategy, count, seed)
-    finally:
-        file.write_bytes(original)
+    def values(
+        self,
+        what: str,
+        call: Callable[[Any], object],
+        strategy: Any,
+        count: int,
+        *,
+        prepare: Callable[[Any], None] = lambda value: None,
+        unchanged: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`call` with `count` drawn values: one of our errors is what is wanted, or that it is taken after all."""
+        from hypothesis import HealthCheck, Phase, given, settings
+        from hypothesis import seed as seeded
 
+        from tests.faults.hostile import MUST_BE_QUICK, OURS
 
-def _fuzz(what: str, call: Callable[[Any], object], strategy: Any, count: int, seed: int) -> dict[str, Any]:
-    """Calls with `count` drawn values; a ValueError is what is wanted, or that it is taken after all."""
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis import seed as seeded
+        outcomes: Counter[str] = Counter()
+        failures: list[str] = []
+        slowest = 0.0
 
-    outcomes: Counter[str] = Counter()
-    foreign: list[str] = []
-    slowest = 0.0
+        def attempt(value: Any) -> None:
+            nonlocal slowest
+            prepare(value)
+            faulthandler.dump_traceback_later(HANGS, exit=True)
+            began, trouble, outcome = time.monotonic(), [], "accepted"
+            try:
+                with self.watch:
+                    call(value)
+            except OURS as error:
+                outcome = type(error).__name__
+            except Exception as error:
+                trouble.append(f"{type(error).__name__}: {str(error)[:200]}")
+                outcome = "foreign error"
+            took = time.monotonic() - began
+            faulthandler.cancel_dump_traceback_later()
+            trouble += self.watch.seen
+            if took > MUST_BE_QUICK:
+                trouble.append(f"{took:.1f} seconds")
+            if not unchanged():
+                trouble.append("the directory was changed")
+            failures.extend(f"{text} for {repr(value)[:500]}" for text in trouble)
+            outcomes[outcome] += 1
+            slowest = max(slowest, took)
 
-    def attempt(value: Any) -> None:
-        nonlocal slowest
-        began = time.monotonic()
-        try:
-            call(value)
-            outcomes["accepted"] += 1
-        except ValueError as error:
-            outcomes[type(error).__name__] += 1
-        except Exception as error:
-            foreign.append(f"{type(error).__name__}: {str(error)[:200]} for {repr(value)[:500]}")
-        slowest = max(slowest, time.monotonic() - began)
-
-    options = settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    seeded(seed)(options(given(strategy)(attempt)))()
-    sys.stdout.write(f"{what}: {sum(outcomes.values()) + len(foreign)} cases, {len(foreign)} foreign errors\n")
-    return {
-        "target": what,
-        "cases": sum(outcomes.values()) + len(foreign),
-        "outcomes": dict(outcomes),
-        "slowest_seconds": round(slowest, 3),
-        "foreign_errors": foreign[:20],
-    }
+        options = settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        )
+        seeded(self.seed)(options(given(strategy)(attempt)))()
+        cases = sum(outcomes.values())
+        sys.stdout.write(f"{what}: {cases} cases, {len(failures)} failures, slowest {slowest:.2f} s\n")
+        sys.stdout.flush()
+        row = {"target": what, "cases": cases, "outcomes": dict(outcomes), "slowest_seconds": round(slowest, 3)}
+        self.rows.append(row | {"failures": failures[:20]})
 
 
 def main() -> int:

@@ -103,7 +103,7 @@ def card(
         gencore_hub.read_config(folder)
         if not find(folder, CARD).is_file():
             raise GencoreError(f"{folder} has no {CARD}. Make one: gencore card {folder} --write.")
-        typer.echo(_text(folder), nl=False)
+        typer.echo(_shown(_text(folder)), nl=False)
         return
     loaded = gencore.from_pretrained(folder)
     options: dict[str, Any] = {"has_samples": "samples.png" in _files(folder), **given}
@@ -193,6 +193,13 @@ def _files(folder: Path) -> list[str]:
 def _text(folder: Path) -> str:
     with open_inside(folder, CARD) as file:
         return file.read(MAX_CARD_BYTES).decode("utf-8", "replace")
+
+
+def _shown(text: str) -> str:
+    """A stranger's text for a terminal: signs that would move its cursor or turn its lines around are spelled out."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text.replace("\r\n", "\n")
+    )
 
 
 def _license(folder: Path) -> str:

@@ -1,16 +1,87 @@
-"""Hostile config.json files: values at random places of a real one replaced, dropped or doubled."""
+"""Hostile config.json files (values at random places of a real one replaced, dropped or doubled), files that would run
+code if they were unpickled or imported, and a watch over what the process does meanwhile."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pickle
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from hypothesis import strategies as st
 
+from gencore.errors import GencoreError
+from gencore_hub import HubError
+
 MUST_BE_QUICK = 5.0
 """Seconds for one refusal on a busy machine; the slowest seen takes one."""
+
+OURS = (HubError, GencoreError)
+UNWANTED = (
+    *("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pickle.", "ctypes.dlopen"),
+    *("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"),
+    *("os.setxattr", "os.removexattr", "os.utime", "os.kill", "os.putenv", "shutil.", "tempfile.", "socket."),
+)
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Watch:
+    """`with watch:` notes in `watch.seen` what reading a file has no business doing: other programs, files opened for
+    writing or moved, pickles, sockets. A process keeps it for ever."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.on = False
+        sys.addaudithook(self._hook)
+
+    def __enter__(self) -> None:
+        self.seen.clear()
+        self.on = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.on = False
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.on and (event.startswith(UNWANTED) or (event == "open" and arguments[2] & WRITING)):
+            self.seen.append(f"{event} {arguments}")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 0",)
+
+
+def _zipped(data: bytes) -> bytes:
+    """As torch.save writes it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", b"3")
+    return buffer.getvalue()
+
+
+PICKLE = pickle.dumps(_Evil())
+DISGUISES = (
+    *(PICKLE, _zipped(PICKLE), pickle.dumps(_Evil(), protocol=0), b"PK\x03\x04", b"\x80\x04\x95", b"\x1f\x8b", b""),
+    b"version https://git-lfs.github.com/spec/v1\n",
+)
+
+
+def lay_traps(folder: Path) -> None:
+    """Files that other loaders would unpickle or import."""
+    for name in ("pytorch_model.bin", "model.pkl"):
+        (folder / name).write_bytes(PICKLE)
+    for name in ("model.pt", "model.ckpt"):
+        (folder / name).write_bytes(_zipped(PICKLE))
+    for name in ("__init__.py", "modeling_gencore.py", "configuration_gencore.py"):
+        (folder / name).write_text("import os\nos.system('exit 0')\n")
+
 
 numbers = st.sampled_from(
     (
@@ -64,7 +135,10 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 @st.composite
 def configs(draw: st.DrawFn, config: dict[str, Any]) -> bytes:
-    """The bytes of a config.json made from a real one by one to three changes, most of them in the model's config."""
+    """The bytes of a config.json made from a real one by one to three changes, most of them in the model's config;
+    a few are another kind of file."""
+    if draw(st.integers(0, 30)) == 0:
+        return draw(st.sampled_from(DISGUISES)) + draw(st.binary(max_size=8))
     for _ in range(draw(st.integers(1, 3))):
         inside = [path for path in places(config) if path[:1] == ("config",) and len(path) > 1]
         if inside and draw(st.integers(0, 3)):

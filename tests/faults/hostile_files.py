@@ -1,4 +1,4 @@
-"""Hostile safetensors headers, names and revisions."""
+"""Hostile safetensors headers, names and revisions, and cards."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .hostile import RAW, leaves, places, put, values
-
-DISGUISES = (b"PK\x03\x04", b"\x80\x04\x95", b"\x1f\x8b", b"version https://git-lfs.github.com/spec/v1\n", b"")
+from .hostile import DISGUISES, RAW, leaves, places, put, values
 
 
 @st.composite
@@ -40,3 +38,19 @@ awkward = st.sampled_from(
 )
 names = st.lists(awkward | st.text(max_size=5), max_size=6).map("".join)
 """Repository names and revisions, most of them malformed."""
+
+YAML = (
+    "---",
+    "\n---\n",
+    "license: ",
+    "license: '",
+    "tags:\n- gencore",
+    "!!python/object/apply:os.system [x]",
+    "&a [*a]",
+)
+TERMINAL = ("\x1b]0;title\x07", "\x1b[2J", "\r", "\x00", "\u202e")
+MARKDOWN = ("<script>", "](javascript:x)", "```", "\n", "| a |", '"', ": ")
+marks = st.sampled_from(YAML + TERMINAL + MARKDOWN)
+texts = st.lists(marks | st.text(max_size=6), max_size=12).map("".join)
+cards = texts.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=64)
+"""A stranger's README.md."""
