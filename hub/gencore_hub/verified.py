@@ -16,7 +16,7 @@ from pathlib import Path
 
 ATTRIBUTE = "user.gencore.sha256"
 WORTHWHILE = 2**24  # bytes; hashing less takes no time that anyone notices
-SETTLED = 100_000_000  # nanoseconds; within a clock tick of a change another could pass unseen
+SETTLED = 20_000_000  # nanoseconds; within a tick of the file system's clock (10 ms) a second change passes unseen
 
 
 def note(path: Path, digest: str) -> None:

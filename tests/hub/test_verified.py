@@ -85,9 +85,12 @@ def test_weights_of_another_save_are_found_though_noted(path: Path, save, tmp_pa
 def test_a_file_that_has_just_changed_or_is_small_gets_no_note(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = path / "model.safetensors"
     weights.write_bytes(weights.read_bytes())
+    changed = weights.stat().st_mtime_ns
+    monkeypatch.setattr("time.time_ns", lambda: changed + verified.SETTLED - 1)
     verified.note(weights, file_sha256(weights))
     assert not noted(path)
+    monkeypatch.undo()
     os.utime(weights, (LONG_AGO + 1, LONG_AGO + 1))
-    monkeypatch.setattr(verified, "WORTHWHILE", 2**24)
+    assert weights.stat().st_size < verified.WORTHWHILE
     verified.note(weights, file_sha256(weights))
     assert not noted(path)
