@@ -19,7 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["gencore_hub", "gencore.config", "gencore.pretrained", "gencore.cli.hub"]):
     import gencore.config
-    import gencore.pretrained
+    import gencore.pretrained  # noqa: F401
     import gencore_hub.files
     import gencore_hub.names
     import gencore_hub.safetensors_header

@@ -29,7 +29,7 @@ Tensors = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def model() -> gencore.Model:
-    return gencore.create("gan", hidden=[5400, 5400, 5400])
+    return gencore.create("gan", hidden=[5600, 5600, 5600])
 
 
 @pytest.mark.parametrize(("case", "shard"), [("1 file", "5GB"), ("5 files", "100MB")])
