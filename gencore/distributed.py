@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from gencore.errors import GencoreError
 
@@ -49,6 +49,18 @@ def from_first_process(tensor: Tensor) -> Tensor:
     shared = tensor.clone()
     dist.broadcast(shared, src=0)
     return shared
+
+
+def check_agreement(module: nn.Module) -> None:
+    """Raise GencoreError, on all processes, unless the module's buffers are equal to the bit on each of them."""
+    for name, buffer in module.named_buffers():
+        first = from_first_process(buffer)
+        same = ((buffer == first) | ((buffer != buffer) & (first != first))).all()
+        if sum_over_processes((~same).float()).item():
+            raise GencoreError(
+                f"Buffer {name!r} of {type(module).__name__} differs between the processes. Its after_step must leave "
+                "the same on each: sum or broadcast what comes from a process' own data, with gencore.distributed."
+            )
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gencore.config import check
-from gencore.model import Model, parameters_of, parts
-from gencore.recipes import Phase, Recipe, Stage
+from gencore.model import Model, parameters_of
+from gencore.recipes import Phase, Recipe, Stage, own_parameters, reached_parameters
 
 USED_MAP_BYTES = 4
 """DDP with find_unused_parameters also sums one int32 a parameter tensor: which of them had a gradient anywhere."""
@@ -23,9 +23,10 @@ class StagePlan:
 
     Attributes:
         weights: parameters and buffers. averages: the EMAs. gradients: of all parameters that some phase steps; they
-            are kept between phases. optimizers: their state after a step. buckets: DDP's copy of the gradients.
+            are kept between phases. optimizers: their state after a step. buckets: DDP's copies of the gradients, one
+            for each phase.
         reduced: what DDP all-reduces in an iteration, on average (phases with `every` count as 1/every; gates as
-            open). broadcast: the buffers that DDP sends from the first process before each forward pass.
+            open): each phase the gradients of its own parts, a joint phase those of all.
     """
 
     stage: str
@@ -36,7 +37,6 @@ class StagePlan:
     optimizers: int
     buckets: int
     reduced: float
-    broadcast: float
 
     @property
     def alone(self) -> int:
@@ -67,8 +67,7 @@ def plan(recipe: Recipe) -> tuple[StagePlan, ...]:
 
 
 def all_reduced_bytes(parameters: Sequence[Tensor]) -> int:
-    """Bytes that one backward pass of DDP all-reduces: every gradient in the wrapper, whichever phase is stepped (those
-    of other phases travel as zeros), and the map of used parameters."""
+    """Bytes that one backward pass of DDP all-reduces: the gradients of a phase's parameters, and the map of those used."""
     return bytes_of(parameters) + USED_MAP_BYTES * len(parameters)
 
 
@@ -126,31 +125,24 @@ def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...
 
 
 def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> StagePlan:
-    frozen = [parts(model, path) for path in stage.frozen]
-    still = {id(p) for part in frozen for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())}
-    trainable = [p for p in model.parameters() if id(p) not in still]
-    passes = sum(phase.repeats / phase.every for phase in stage.phases)
-    stepped = {p: None for phase in stage.phases for p in _with_gradient(model, phase)}
+    reached = {phase: reached_parameters(model, stage, phase) for phase in stage.phases}
     return StagePlan(
         stage=stage.name,
         parameters=sum(p.numel() for p in model.parameters()),
         weights=bytes_of(model.parameters()) + bytes_of(model.buffers()),
         averages=bytes_of(averaged),
-        gradients=bytes_of(stepped),
-        optimizers=sum(_optimizer_bytes(model, phase) for phase in stage.phases),
-        buckets=bytes_of(trainable),
-        reduced=passes * all_reduced_bytes(trainable),
-        broadcast=passes * (bytes_of(model.buffers()) + bytes_of(stage.objective.buffers())),
+        gradients=bytes_of(dict.fromkeys(p for parameters in reached.values() for p in parameters)),
+        optimizers=sum(_optimizer_bytes(own_parameters(model, stage, phase), phase) for phase in stage.phases),
+        buckets=sum(bytes_of(parameters) for parameters in reached.values()),
+        reduced=sum(
+            phase.repeats / phase.every * all_reduced_bytes(parameters) for phase, parameters in reached.items()
+        ),
     )
 
 
-def _with_gradient(model: Model, phase: Phase) -> list[nn.Parameter]:
-    return list(model.parameters()) if phase.joint else parameters_of(model, phase.parts)
-
-
-def _optimizer_bytes(model: Model, phase: Phase) -> int:
+def _optimizer_bytes(parameters: Sequence[nn.Parameter], phase: Phase) -> int:
     """Of the state that the phase's optimiser really makes: it takes one step on parameters without values."""
-    stand_ins = [nn.Parameter(torch.empty_like(p)) for p in parameters_of(model, phase.parts)]
+    stand_ins = [nn.Parameter(torch.empty_like(p)) for p in parameters]
     for parameter in stand_ins:
         parameter.grad = torch.empty_like(parameter)
     optimizer = phase.optimizer.build(stand_ins)

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from gencore.config import ModelConfig, check
 from gencore.errors import GencoreError
-from gencore.model import Model
+from gencore.model import Model, parameters_of
 from gencore.objective import Objective
 from gencore.optimizers import Adam, OptimizerConfig
 
@@ -71,6 +73,27 @@ class Stage:
         names = [phase.name for phase in self.phases]
         check(bool(names), f"phases of stage {self.name!r}", names, "at least one")
         check(len(set(names)) == len(names), f"phases of stage {self.name!r}", names, "different names")
+
+
+def own_parameters(model: Model, stage: Stage, phase: Phase) -> list[nn.Parameter]:
+    """What `phase` steps: its parts' parameters, but those of the stage's frozen parts.
+
+    Raises GencoreError where nothing is left.
+    """
+    frozen = set(parameters_of(model, stage.frozen))
+    own = [parameter for parameter in parameters_of(model, phase.parts) if parameter not in frozen]
+    if not own:
+        raise GencoreError(
+            f"Phase {phase.name!r} of stage {stage.name!r} has no parameter to step: its parts are {phase.parts}, "
+            f"frozen are {stage.frozen}."
+        )
+    return own
+
+
+def reached_parameters(model: Model, stage: Stage, phase: Phase) -> list[nn.Parameter]:
+    """What gets a gradient in `phase`: its own parameters; in a joint phase all but the frozen ones."""
+    everything = dataclasses.replace(phase, parts=("",))
+    return own_parameters(model, stage, everything if phase.joint else phase)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,6 @@ def _rows(item: dict[str, Any], gpus: int) -> list[tuple[str, str]]:
         ("memory together", _bytes(item["memory_data_parallel"])),
         ("an iteration all-reduces gradients of", _bytes(item["reduced"])),
         (f"  so that each of {gpus} sends, in a ring", _bytes(item["sent"])),
-        ("an iteration broadcasts buffers of", _bytes(item["broadcast"])),
     ]
     counts = item["statistics"]
     measured = "not measured: --measure" if counts is None else ", ".join(f"{k} {_bytes(n)}" for k, n in counts.items())

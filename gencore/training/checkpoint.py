@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gencore.errors import GencoreError
+from gencore.training.sharding import placed
 from gencore_hub.atomic import atomic_directory
 
 _NAME = re.compile(r"step-(\d{8})")
@@ -80,11 +81,13 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
 def unpack_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> None:
-    """Put back what `pack_optimizer` took."""
+    """Put back what `pack_optimizer` took, or whole tensors into the optimiser of sharded parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in [*tensors.items(), *values["state"].items()]:
         index, _, name = key.partition("/")
-        state.setdefault(int(index), {})[name] = value
+        of_shape = isinstance(value, Tensor) and value.shape == parameters[int(index)].shape
+        state.setdefault(int(index), {})[name] = placed(value, parameters[int(index)]) if of_shape else value
     groups = [
         {key: tuple(item) if isinstance(item, list) and key != "params" else item for key, item in group.items()}
         for group in values["param_groups"]

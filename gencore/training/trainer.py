@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol
 
@@ -17,11 +18,12 @@ from torch import Tensor, nn
 
 from gencore.compilation import compile_regions
 from gencore.data import Batches, Source, check_batch
-from gencore.distributed import from_first_process, refuse_unsupported, sum_over_processes
+from gencore.distributed import check_agreement, from_first_process, refuse_unsupported, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
-from gencore.model import Model, parameters_of, parts
+from gencore.model import Model, parts
 from gencore.objective import Batch, Loss, Objective
-from gencore.recipes import Phase, Recipe, Stage
+from gencore.recipes import Phase, Recipe, Stage, own_parameters, reached_parameters
+from gencore.training import sharding
 from gencore.training.checkpoint import Checkpoint, pack_optimizer, under, unpack_optimizer
 from gencore.training.ema import WeightAverage
 
@@ -37,7 +39,7 @@ class Callback(Protocol):
 class _Step(nn.Module):
     """What accelerate wraps: one forward is one phase's loss, double backward included."""
 
-    def __init__(self, model: Model, objective: Objective) -> None:
+    def __init__(self, model: Model, objective: Objective | None) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
@@ -46,7 +48,7 @@ class _Step(nn.Module):
 
 
 class _StageRun:
-    """One stage under way: the wrapped step, an optimiser for each phase, the order of the data."""
+    """One stage under way: a wrapped step and an optimiser for each phase, the order of the data."""
 
     def __init__(self, trainer: Trainer, stage: Stage, source: Source, index: int) -> None:
         self.stage, model = stage, trainer.model
@@ -54,12 +56,16 @@ class _StageRun:
         model.train()
         for path in stage.frozen:
             part = parts(model, path)
-            part.requires_grad_(False)
             if isinstance(part, nn.Module):
                 part.eval()
-        self.step = trainer.accelerator.prepare(_Step(model, self.objective))
-        self.own = {phase.name: parameters_of(model, phase.parts) for phase in stage.phases}
         self.all = list(model.parameters())
+        self.own = {phase.name: own_parameters(model, stage, phase) for phase in stage.phases}
+        self.reached = {phase.name: reached_parameters(model, stage, phase) for phase in stage.phases}
+        self.trainable = ""
+        self.steps = {}
+        for phase in stage.phases:
+            self.select(phase)  # a wrapper averages over processes what has a gradient while it is made, and no more
+            self.steps[phase.name] = trainer.wrap(self.objective)
         self.optimizers = {phase.name: phase.optimizer.build(self.own[phase.name]) for phase in stage.phases}
         self.rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.batches = Batches(
@@ -71,22 +77,21 @@ class _StageRun:
         )
         self.per_iteration = max(phase.repeats for phase in stage.phases) * trainer.accumulation
         self.stream = self.batches.prefetch(trainer.step * self.per_iteration)
-        self.trainable = ""
 
     def select(self, phase: Phase) -> None:
-        """Let gradients reach the phase's own parameters only; all of them in a joint phase."""
+        """Let gradients reach the phase's own parameters only; all but frozen ones in a joint phase."""
         if self.trainable != phase.name:
-            own = set(self.own[phase.name])
+            reached = set(self.reached[phase.name])
             for parameter in self.all:
-                parameter.requires_grad_(phase.joint or parameter in own)
+                parameter.requires_grad_(parameter in reached)
             self.trainable = phase.name
 
     def release(self, accelerator: Accelerator) -> None:
-        """Let go of the wrapper: with gloo, a rank that ends while it is alive may abort."""
+        """Let go of the wrappers: with gloo, a rank that ends while they are alive may abort."""
         for parameter in self.all:
             parameter.requires_grad_(True)
             parameter.grad = None
-        self.step = None
+        self.steps.clear()
         self.stream.close()
         self.optimizers.clear()
         accelerator.free_memory()
@@ -101,6 +106,8 @@ class Trainer:
     but for those that the objective differentiates twice. `cpu`: stay on the CPU though there is a GPU.
 
     Under torchrun or accelerate launch each process makes its own Trainer and calls `fit`; `batch_size` is for each.
+    `shard`: share parameters, gradients, averages and optimiser states out over the processes, instead of holding all
+    of them on each (gencore.training.sharding); `model` is then of use only inside the training, see `published`.
     Reads and advances torch's global random state, seeded here with `seed`.
     """
 
@@ -113,6 +120,7 @@ class Trainer:
         accumulation: int = 1,
         precision: Literal["no", "bf16"] = "no",
         compile: bool = False,
+        shard: bool = False,
         cpu: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
@@ -121,21 +129,28 @@ class Trainer:
         if precision not in ("no", "bf16"):
             raise GencoreError(f'precision is {precision!r}; expected "no" or "bf16".')
         AcceleratorState._reset_state()
-        kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
+        # Buffers are not broadcast at each forward: objectives keep theirs equal, batch statistics are each rank's own.
+        kwargs = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
         cpu = cpu or not torch.accelerator.is_available()  # else accelerate starts no gloo group under torchrun
         self.accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[kwargs])
         refuse_unsupported(self.accelerator)
         asked = int(os.environ.get("WORLD_SIZE", "1"))
         if self.accelerator.num_processes != asked:
             raise GencoreError(f"{asked} processes were started, but they found no way to work together.")
-        self.recipe, self.source, self.seed = recipe, source, seed
+        if shard:
+            sharding.refuse_unshardable(recipe, compile=compile)
+        self.recipe, self.source, self.seed, self.shard = recipe, source, seed, shard
         self.accumulation, self.compile, self.callbacks = accumulation, compile, tuple(callbacks)
         self.metrics: dict[str, Tensor] = {}
         self.stop: str | None = None
         self.stage_index, self.step = 0, 0
         torch.manual_seed(seed)
-        self.model = recipe.model(recipe.config).to(self.accelerator.device)
+        self.model = recipe.model(recipe.config)
         self.model.system = recipe.name
+        self._sharded_step = _Step(self.model, None) if shard else None
+        if self._sharded_step:
+            sharding.shard(self._sharded_step, self.model, self.accelerator.device)
+        self.model.to(self.accelerator.device)
         torch.manual_seed(seed + 1 + self.accelerator.process_index)
         self.averages = [WeightAverage(config, self.model) for config in recipe.ema]
         self._run: _StageRun | None = None
@@ -158,7 +173,7 @@ class Trainer:
 
     @torch.enable_grad()
     def fit(self) -> Model:
-        """Run the recipe to its end, or until a callback sets `stop`; returns the model, EMA not applied.
+        """Run the recipe to its end, or until a callback sets `stop`; returns `model`, EMA not applied.
 
         Raises NonFiniteError, naming phase and iteration, on NaN or infinity in a batch, a loss or a gradient.
         """
@@ -172,6 +187,7 @@ class Trainer:
                 break
             run.release(self.accelerator)
             self._run = None
+            self.synchronise()
             self.stage_index, self.step = self.stage_index + 1, 0
         self.synchronise()
         return self.model
@@ -185,9 +201,17 @@ class Trainer:
 
     @contextlib.contextmanager
     def published(self) -> Iterator[Model]:
-        """The model as it is sampled from and saved: with the first weight average, if there is one."""
+        """The model as it is sampled from and saved: with the first weight average, if there is one.
+
+        Call it on every process. Where training is sharded this is a copy, on the CPU, and only the first process'
+        has values.
+        """
         with self.averages[0].applied() if self.averages else contextlib.nullcontext():
-            yield self.model
+            copied = sharding.whole_copy(self.model) if self.shard else None
+            if copied is None:
+                yield self.model
+        if copied is not None:
+            yield copied
 
     @torch.no_grad()
     def synchronise(self) -> None:
@@ -196,9 +220,13 @@ class Trainer:
             buffer.copy_(from_first_process(buffer))
 
     def state(self) -> Checkpoint:
-        """Everything that a resume needs. Call it on every process."""
+        """Everything that a resume needs. Call it on every process; with `shard` the first alone gets the tensors.
+
+        Raises GencoreError where an objective's buffers differ between processes: the others' would be lost.
+        """
         self.synchronise()
         run = self._run or self._begin()
+        check_agreement(run.objective)
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"objective/{name}": tensor for name, tensor in run.objective.state_dict().items()}
         for average in self.averages:
@@ -209,6 +237,8 @@ class Trainer:
             tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in packed.items()}
         for rank, streams in enumerate(gather_object([_random_streams()])):
             tensors |= {f"random/{rank}/{name}": stream for name, stream in streams.items()}
+        if self.shard:
+            tensors = sharding.collected(tensors)
         values = {
             "recipe": self.recipe.name,
             "stage": self.stage_index,
@@ -229,15 +259,26 @@ class Trainer:
         for stage in self.recipe.stages[: self.stage_index + 1]:
             if stage.begin:
                 stage.begin(self.model)
-        self.model.load_state_dict(under("model/", tensors))
+        own = self.model.state_dict()
+        saved = under("model/", tensors)
+        self.model.load_state_dict({name: sharding.placed(t, own.get(name, t)) for name, t in saved.items()})
         run = self._begin(grown=True)
         run.objective.load_state_dict(under("objective/", tensors))
         for average in self.averages:
             for i, tensor in enumerate(average.tensors):
-                tensor.copy_(tensors[f"ema/{average.config.name}/{i}"])
+                tensor.copy_(sharding.placed(tensors[f"ema/{average.config.name}/{i}"], tensor))
         for name, optimizer in run.optimizers.items():
             unpack_optimizer(optimizer, under(f"optimizer/{name}/", tensors), values["optimizers"][name])
         _set_random_streams(under(f"random/{self.accelerator.process_index}/", tensors))
+
+    def wrap(self, objective: Objective) -> Any:
+        """(phase, batch) -> Loss; its backward averages over processes the gradients of what requires one now."""
+        if self._sharded_step:
+            self._sharded_step.objective = objective.to(self.accelerator.device)
+            return self.accelerator.prepare_model(self._sharded_step, evaluation_mode=True)  # mixed precision alone
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return self.accelerator.prepare(_Step(self.model, objective))
 
     def _begin(self, *, grown: bool = False) -> _StageRun:
         if self.stage.begin and not grown:
@@ -271,19 +312,19 @@ class Trainer:
 
     def _step_phase(self, run: _StageRun, phase: Phase, batches: Sequence[Batch]) -> None:
         run.select(phase)
-        own, optimizer = run.own[phase.name], run.optimizers[phase.name]
-        for parameter in run.all if phase.joint else own:
+        own, optimizer, step = run.own[phase.name], run.optimizers[phase.name], run.steps[phase.name]
+        for parameter in run.reached[phase.name]:
             parameter.grad = None
         total = torch.zeros((), device=self.accelerator.device)
         for i, batch in enumerate(batches):
             last = i + 1 == len(batches)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(run.step):
-                loss = run.step(phase.name, batch)
+            with contextlib.nullcontext() if last else self._accumulating(step):
+                loss = step(phase.name, batch)
                 if loss.total.ndim:
                     raise GencoreError(f"The loss of {phase.name!r} has shape {tuple(loss.total.shape)}, not a scalar.")
                 self.accelerator.backward(loss.total / len(batches))
                 total += loss.total.detach() / len(batches)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None])
+        norm = sharding.whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
         self._check_finite(phase.name, total, norm)
         if phase.max_gradient_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(own, phase.max_gradient_norm, norm)
@@ -297,6 +338,9 @@ class Trainer:
         self.metrics[f"{phase.name}/gradient_norm"] = norm
         for name, value in loss.metrics.items():
             self.metrics[f"{phase.name}/{name}"] = value.detach()
+
+    def _accumulating(self, step: Any) -> contextlib.AbstractContextManager[None]:
+        return sharding.accumulating(step) if self.shard else self.accelerator.no_sync(step)
 
     def _check_finite(self, phase: str, loss: Tensor, norm: Tensor) -> None:
         """Stop before the step, on all processes at once, so that the parameters stay as they were."""
