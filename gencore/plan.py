@@ -67,7 +67,7 @@ def plan(recipe: Recipe) -> tuple[StagePlan, ...]:
 
 
 def all_reduced_bytes(parameters: Sequence[Tensor]) -> int:
-    """Bytes that one backward pass of DDP all-reduces: the gradients of a phase's parameters, and the map of those used."""
+    """Bytes that one backward pass of DDP all-reduces: the gradients of these parameters, and the map of used ones."""
     return bytes_of(parameters) + USED_MAP_BYTES * len(parameters)
 
 
