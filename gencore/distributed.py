@@ -80,6 +80,7 @@ def refuse_unsupported(accelerator: Any) -> None:
 
     accelerate takes such a wish from its config file or environment; on a CPU its FSDP plug-in becomes plain data
     parallelism without a word, and elsewhere it would shard parameters that the trainer's phases hold by reference.
+    `gencore.training.sharding` is the way to shard.
     """
     wished = [
         name for name, variable in _OTHERS.items() if os.environ.get(variable, "").lower() in ("1", "true", "yes")
@@ -89,9 +90,9 @@ def refuse_unsupported(accelerator: Any) -> None:
         wished.append(kind)
     if wished:
         raise GencoreError(
-            f"This run was launched with {' and '.join(dict.fromkeys(wished))}, which gencore does not offer: every "
-            "process holds the whole model (data parallelism). Launch with torchrun, or choose multi-GPU without "
-            "these options in accelerate config; `gencore plan NAME` says what fits."
+            f"This run was launched with {' and '.join(dict.fromkeys(wished))}, which gencore does not take from "
+            "accelerate. Launch with torchrun, or choose multi-GPU without these options in accelerate config; to "
+            "train fully sharded add --shard (Trainer(shard=True)). `gencore plan NAME` says what fits."
         )
 
 

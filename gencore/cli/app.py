@@ -124,6 +124,9 @@ def train(
     accumulation: Annotated[int, typer.Option(help="Batches added up for one step.")] = 1,
     precision: Annotated[Literal["no", "bf16"], typer.Option(help="Mixed precision.")] = "no",
     compile: Annotated[bool, typer.Option(help="torch.compile the regions that allow it.")] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share the weights and all that goes with them out over the processes.")
+    ] = False,
     tracker: Annotated[Literal["none", "tensorboard"], typer.Option(help="Further log.")] = "none",
     resume: Annotated[bool, typer.Option(help="Continue the run in --out, bit for bit.")] = False,
     quiet: Quiet = False,

@@ -91,15 +91,19 @@ class SampleGrids:
         """Sample with the published weights; models whose data are not images, or that cannot sample, have none."""
         if trainer.iteration % self.every and trainer.iteration != trainer.iterations:
             return
-        if trainer.accelerator.is_main_process and len(trainer.source.shape) == 3:
-            from gencore.data.images import save_grid
-
+        if len(trainer.source.shape) == 3:
             with trainer.published() as model:
-                samples = preview(model, trainer.source, self.seed)
-            if samples is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                save_grid(samples, self.folder / f"step-{trainer.iteration:08d}.png")
+                if trainer.accelerator.is_main_process:
+                    self._write(model, trainer)
         trainer.accelerator.wait_for_everyone()
+
+    def _write(self, model: Any, trainer: Trainer) -> None:
+        from gencore.data.images import save_grid
+
+        samples = preview(model, trainer.source, self.seed)
+        if samples is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_grid(samples, self.folder / f"step-{trainer.iteration:08d}.png")
 
 
 def preview(model: Any, source: Any, seed: int) -> Any:
@@ -133,8 +137,8 @@ class Checkpoints:
             state = trainer.state()
             if trainer.accelerator.is_main_process:
                 checkpoints.write(self.folder, trainer.iteration, state, keep=self.keep)
-                if self.publish:
-                    self.publish(trainer)
+            if self.publish:
+                self.publish(trainer)
             self.latest = trainer.iteration
             trainer.accelerator.wait_for_everyone()
 

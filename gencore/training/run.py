@@ -42,6 +42,7 @@ class RunSettings:
     accumulation: int = 1
     precision: Literal["no", "bf16"] = "no"
     compile: bool = False
+    shard: bool = False
     tracker: Literal["none", "tensorboard"] = "none"
 
     def __post_init__(self) -> None:
@@ -141,6 +142,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
         accumulation=settings.accumulation,
         precision=settings.precision,
         compile=settings.compile,
+        shard=settings.shard,
         callbacks=(
             log,
             bar,
@@ -166,7 +168,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
             trainer.fit()
         finally:
             bar.stop()
-        if keeper.latest is None and trainer.stop is None and trainer.accelerator.is_main_process:
+        if keeper.latest is None and trainer.stop is None:
             publish(trainer, settings, out)  # resumed at its end: the kill may have come before this was written
         trainer.close()
     return trainer.stop
@@ -192,21 +194,26 @@ def is_first_process() -> bool:
 
 
 def publish(trainer: Any, settings: RunSettings, out: Path) -> None:
-    """Write the model as it stands, with its card, into the run directory."""
+    """Write the model as it stands, with its card, into the run directory. Call it on every process: one writes."""
+    with trainer.published() as model:
+        if trainer.accelerator.is_main_process:
+            _write_model(model, trainer, settings, out)
+
+
+def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path) -> None:
     from gencore.cards import card_for
     from gencore.training.callbacks import preview
 
-    with trainer.published() as model:
-        samples = preview(model, trainer.source, settings.seed) if len(trainer.source.shape) == 3 else None
-        card = card_for(
-            model,
-            name=str(out),
-            data=f"{trainer.source.name}, {len(trainer.source):,} examples of shape {tuple(trainer.source.shape)}",
-            command=settings.command(out),
-            limitations=(f"Trained for {trainer.iteration:,} of {trainer.iterations:,} iterations.",),
-            has_samples=samples is not None,
-        )
-        model.save_pretrained(out, card=card, samples=samples)
+    samples = preview(model, trainer.source, settings.seed) if len(trainer.source.shape) == 3 else None
+    card = card_for(
+        model,
+        name=str(out),
+        data=f"{trainer.source.name}, {len(trainer.source):,} examples of shape {tuple(trainer.source.shape)}",
+        command=settings.command(out),
+        limitations=(f"Trained for {trainer.iteration:,} of {trainer.iterations:,} iterations.",),
+        has_samples=samples is not None,
+    )
+    model.save_pretrained(out, card=card, samples=samples)
 
 
 def _default_data(system: str) -> str:

@@ -71,6 +71,20 @@ def accumulating(step: Any) -> Iterator[None]:
         step.set_requires_gradient_sync(True)
 
 
+@contextlib.contextmanager
+def only_through_forward() -> Iterator[None]:
+    """Explain what torch says of a unit whose parameters are used while it is not gathered."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DTensor" not in str(error):
+            raise
+        raise GencoreError(
+            f"This training cannot be fully sharded ({error}). The objective or the model uses a part's parameters "
+            "otherwise than by calling it: tied weights, a penalty on weights. Train it without sharding."
+        ) from error
+
+
 def whole(tensor: Tensor) -> Tensor:
     """All of a sharded tensor, gathered: call it on every process. Other tensors as they are."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

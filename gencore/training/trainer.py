@@ -44,7 +44,8 @@ class _Step(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, phase: str, batch: Batch) -> Loss:
-        return self.objective.loss(self.model, phase, batch)
+        with sharding.only_through_forward():
+            return self.objective.loss(self.model, phase, batch)
 
 
 class _StageRun:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import gencore
 
 pytestmark = pytest.mark.slow
 
@@ -34,3 +37,24 @@ def test_two_processes_write_one_run(tmp_path: Path) -> None:
     refused = subprocess.run(alone, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "processes is 2, this run's is 1" in refused.stderr
+
+
+def test_a_sharded_run_is_resumed_and_read_as_any_other(tmp_path: Path) -> None:
+    """Its last checkpoint taken away, the run resumes from the one before and ends with the same bytes."""
+    out = tmp_path / "sharded"
+    words = ["vae", "--data", "digits", "--batch-size", "16", "--steps", "4", "--checkpoint-every", "2", "--shard"]
+    done = torchrun(*words, "--sample-every", "4", "--out", str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    last = out / "checkpoints/step-00000004"
+    state, weights = (last / "state.safetensors").read_bytes(), (out / "model.safetensors").read_bytes()
+    assert (out / "samples/step-00000004.png").exists()
+    assert gencore.from_pretrained(out).sample(2).isfinite().all()
+    shutil.rmtree(last)
+    again = torchrun("--resume", "--out", str(out))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert (last / "state.safetensors").read_bytes() == state
+    assert (out / "model.safetensors").read_bytes() == weights
+    alone = [sys.executable, "-m", "gencore.cli", "train", *words, "--out", str(tmp_path / "alone")]
+    refused = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "vae cannot be trained fully sharded: it runs on one process" in refused.stderr
