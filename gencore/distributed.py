@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -49,6 +51,12 @@ def from_first_process(tensor: Tensor) -> Tensor:
     shared = tensor.clone()
     dist.broadcast(shared, src=0)
     return shared
+
+
+def equal_on_processes(text: str, device: torch.device) -> bool:
+    """Whether every process has the same text; the same answer on each. `device`: what the processes talk through."""
+    digest = torch.tensor(list(hashlib.sha256(text.encode()).digest()), device=device)
+    return not sum_over_processes((digest != from_first_process(digest)).float()).any().item()
 
 
 def check_agreement(module: nn.Module) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from gencore.config import check
 from gencore.model import Model, parameters_of
 from gencore.recipes import Phase, Recipe, Stage, own_parameters, reached_parameters
+from gencore.training.sharding import gathered_at_once
 
 USED_MAP_BYTES = 4
 """DDP with find_unused_parameters also sums one int32 a parameter tensor: which of them had a gradient anywhere."""
@@ -22,21 +22,25 @@ class StagePlan:
     """One stage of a recipe, on each process. Bytes, but for `parameters`, a count.
 
     Attributes:
-        weights: parameters and buffers. averages: the EMAs. gradients: of all parameters that some phase steps; they
-            are kept between phases. optimizers: their state after a step. buckets: DDP's copies of the gradients, one
-            for each phase.
+        weights: parameters and buffers. buffers: those alone. averages: the EMAs. gradients: of all parameters that
+            some phase steps; they are kept between phases. optimizers: their state after a step. buckets: DDP's copies
+            of the gradients, one for each phase.
         reduced: what DDP all-reduces in an iteration, on average (phases with `every` count as 1/every; gates as
             open): each phase the gradients of its own parts, a joint phase those of all.
+        gathered: fully sharded, what is whole at one time beside the share: parameters of the units under way, and as
+            much again for their gradients.
     """
 
     stage: str
     parameters: int
     weights: int
+    buffers: int
     averages: int
     gradients: int
     optimizers: int
     buckets: int
     reduced: float
+    gathered: int
 
     @property
     def alone(self) -> int:
@@ -47,6 +51,10 @@ class StagePlan:
     def data_parallel(self) -> int:
         """Memory on each of several processes, activations aside."""
         return self.alone + self.buckets
+
+    def fully_sharded(self, processes: int) -> float:
+        """Memory on each of so many processes, activations aside; buffers are whole on each."""
+        return self.buffers + (self.alone - self.buffers) / processes + self.gathered
 
 
 def plan(recipe: Recipe) -> tuple[StagePlan, ...]:
@@ -84,44 +92,13 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 def largest_models(stage: StagePlan, *, processes: int, memory: float) -> dict[str, int]:
     """Parameters of the largest model of this kind that fits `memory` bytes a process, by strategy; a model grown in
-    proportion, nothing left for activations.
-
-    "one process" and "data parallel" are what the trainer does. "fully sharded" (FSDP: Zhao et al. 2023,
-    arXiv:2304.11277) is on paper: everything divided by the number of processes, the layer under way not counted.
-    """
+    proportion, its units too, nothing left for activations. "fully sharded" is gencore.training.sharding."""
     check(processes >= 1, "processes", processes, "at least 1")
     check(memory > 0, "memory", memory, "a positive number of bytes")
-    needed = {
-        "one process": stage.alone,
-        "data parallel": stage.data_parallel if processes > 1 else stage.alone,
-        "fully sharded (on paper)": stage.alone / processes,
-    }
+    needed: dict[str, float] = {"one process": stage.alone}
+    if processes > 1:
+        needed |= {"data parallel": stage.data_parallel, "fully sharded": stage.fully_sharded(processes)}
     return {strategy: int(stage.parameters * memory / size) for strategy, size in needed.items()}
-
-
-def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...]:
-    """{"all_reduce": bytes, "broadcast": bytes} that each stage's objective and the trainer's check for NaN exchange
-    beside the gradients (codebook averages, running costs), in an iteration with every phase.
-
-    They are read off one real iteration a stage on this process' CPU.
-    """
-    from gencore.distributed import recorded
-    from gencore.training.trainer import Trainer
-
-    stages = tuple(dataclasses.replace(stage, steps=1) for stage in recipe.stages)
-    taken: list[dict[str, int]] = []
-
-    class Take:
-        def after_step(self, trainer: Any) -> None:
-            """Sum up what this stage's iteration exchanged."""
-            taken.append({kind: sum(n for k, n in exchanges if k == kind) for kind in ("all_reduce", "broadcast")})
-            exchanges.clear()
-
-    trainer = Trainer(dataclasses.replace(recipe, stages=stages), source, cpu=True, callbacks=(Take(),))
-    with recorded() as exchanges:
-        trainer.fit()
-    trainer.close()
-    return tuple(taken)
 
 
 def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> StagePlan:
@@ -130,6 +107,7 @@ def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> Stage
         stage=stage.name,
         parameters=sum(p.numel() for p in model.parameters()),
         weights=bytes_of(model.parameters()) + bytes_of(model.buffers()),
+        buffers=bytes_of(model.buffers()),
         averages=bytes_of(averaged),
         gradients=bytes_of(dict.fromkeys(p for parameters in reached.values() for p in parameters)),
         optimizers=sum(_optimizer_bytes(own_parameters(model, stage, phase), phase) for phase in stage.phases),
@@ -137,6 +115,7 @@ def _plan_stage(model: Model, stage: Stage, averaged: Sequence[Tensor]) -> Stage
         reduced=sum(
             phase.repeats / phase.every * all_reduced_bytes(parameters) for phase, parameters in reached.items()
         ),
+        gathered=2 * 4 * gathered_at_once(model),
     )
 
 

@@ -3,5 +3,7 @@
 from gencore.evaluation.features import DigitClassifier as DigitClassifier
 from gencore.evaluation.features import train_classifier as train_classifier
 from gencore.evaluation.frechet import Metric as Metric
+from gencore.evaluation.frechet import Statistics as Statistics
 from gencore.evaluation.frechet import frechet_distance as frechet_distance
 from gencore.evaluation.frechet import frechet_metric as frechet_metric
+from gencore.evaluation.frechet import statistics as statistics

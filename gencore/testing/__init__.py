@@ -5,9 +5,22 @@
     class TestMySystem(Conformance):
         systems = ("my-system",)
 
-It needs pytest. What it checks is listed in docs/plugin-authors.md.
+It needs pytest; `gencore.testing.processes` alone does not. What it checks is listed in docs/plugin-authors.md.
 """
 
-from gencore.testing.conformance import Conformance as Conformance
-from gencore.testing.network import no_network as no_network
-from gencore.testing.processes import run_processes as run_processes
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gencore.testing.conformance import Conformance as Conformance
+    from gencore.testing.network import no_network as no_network
+    from gencore.testing.processes import run_processes as run_processes
+
+_HOMES = {"Conformance": "conformance", "no_network": "network", "run_processes": "processes"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

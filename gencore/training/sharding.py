@@ -28,11 +28,9 @@ from gencore.recipes import Recipe
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
-def refuse_unshardable(recipe: Recipe, *, compile: bool) -> None:
-    """Raise GencoreError for a training that cannot be fully sharded, with the reason."""
-    reasons = [] if process_count() > 1 else ["it runs on one process (start several, with torchrun)"]
-    if compile:
-        reasons.append("it is compiled (leave compile out)")
+def obstacles(recipe: Recipe) -> list[str]:
+    """Why a recipe cannot be trained fully sharded; an empty list where it can, as far as a recipe tells."""
+    reasons = []
     for stage in recipe.stages:
         where = f"stage {stage.name!r}"
         if stage.objective.double_backward:
@@ -42,6 +40,15 @@ def refuse_unshardable(recipe: Recipe, *, compile: bool) -> None:
             reasons.append(f"{where} has a joint phase")
         if stage.begin:
             reasons.append(f"{where} changes the model when it begins")
+    return reasons
+
+
+def refuse_unshardable(recipe: Recipe, *, compile: bool) -> None:
+    """Raise GencoreError for a training that cannot be fully sharded, with the reason."""
+    reasons = [] if process_count() > 1 else ["it runs on one process (start several, with torchrun)"]
+    if compile:
+        reasons.append("it is compiled (leave compile out)")
+    reasons += obstacles(recipe)
     if reasons:
         raise GencoreError(f"{recipe.name} cannot be trained fully sharded: {'; '.join(reasons)}.")
 
@@ -53,12 +60,24 @@ def units(model: Model) -> list[nn.Module]:
 
 
 def shard(step: nn.Module, model: Model, device: torch.device) -> None:
-    """Shard `step`, which calls `model`, over all processes, in place; it ends on `device`."""
+    """Shard `step`, which calls `model`, over all processes, in place; parameters and buffers end on `device`."""
     mesh = init_device_mesh(device.type, (process_count(),))
     for unit in units(model):
         fully_shard(unit, mesh=mesh)
     fully_shard(step, mesh=mesh)
-    model.to(device)
+
+
+def gathered_at_once(model: Model) -> int:
+    """Parameters that a process holds whole, at most, beside its share: those of no unit, and of the region that has
+    the most together with its two largest blocks (one under way, one on its way)."""
+    sizes = {unit: sum(p.numel() for p in unit.parameters()) for unit in units(model)}
+    regions = [model.get_submodule(region) for region in model.regions]
+    most = [0]
+    for region in regions:
+        blocks = sorted((sizes[block] for block in dict.fromkeys(_blocks(region)) if block in sizes), reverse=True)
+        most.append(sizes.get(region, 0) - sum(blocks) + sum(blocks[:2]))
+    outside = set(model.parameters()).difference(p for region in regions for p in region.parameters())
+    return sum(p.numel() for p in outside) + max(most)
 
 
 @contextlib.contextmanager

@@ -151,7 +151,8 @@ class Trainer:
         self._sharded_step = _Step(self.model, None) if shard else None
         if self._sharded_step:
             sharding.shard(self._sharded_step, self.model, self.accelerator.device)
-        self.model.to(self.accelerator.device)
+        else:
+            self.model.to(self.accelerator.device)
         torch.manual_seed(seed + 1 + self.accelerator.process_index)
         self.averages = [WeightAverage(config, self.model) for config in recipe.ema]
         self._run: _StageRun | None = None
@@ -276,7 +277,8 @@ class Trainer:
         """(phase, batch) -> Loss; its backward averages over processes the gradients of what requires one now."""
         if self._sharded_step:
             self._sharded_step.objective = objective.to(self.accelerator.device)
-            return self.accelerator.prepare_model(self._sharded_step, evaluation_mode=True)  # mixed precision alone
+            # No more than mixed precision: the step is sharded, and lies where it should.
+            return self.accelerator.prepare_model(self._sharded_step, device_placement=False, evaluation_mode=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             return self.accelerator.prepare(_Step(self.model, objective))

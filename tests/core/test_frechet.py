@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from gencore.data import arrays, digits
 from gencore.errors import GencoreError
-from gencore.evaluation import frechet_distance, frechet_metric, train_classifier
+from gencore.evaluation import Metric, frechet_distance, frechet_metric, statistics, train_classifier
+from gencore.testing import run_processes
+from gencore.testing.conformance import tiny_model
 
 
 def test_gaussians_with_known_moments() -> None:
@@ -44,8 +49,73 @@ def test_provenance() -> None:
     other = dataclasses.replace(metric, n_fake=50)
     with pytest.raises(GencoreError, match="n_fake is 100 in one, 50"):
         metric < other  # noqa: B015
-    with pytest.raises(GencoreError, match="do not compare"):
-        metric - dataclasses.replace(metric, extractor_hash="0")
+    assert (metric - dataclasses.replace(metric, value=metric.value - 2)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "kid"}, {"extractor": "e"}, {"extractor_hash": "0"}, {"resize": "bicubic"}, {"n_real": 9}, {"n_fake": 9}],
+)
+def test_incompatible_figures_do_not_compare(change: dict) -> None:
+    """In whatever way they are put together."""
+    base = {"name": "frechet", "extractor": "x", "extractor_hash": "1", "resize": "none", "n_real": 5, "n_fake": 5}
+    one, other = Metric(value=1.0, seed=0, **base), Metric(value=2.0, seed=0, **base | change)
+    (field,) = change
+    for compare in (
+        lambda: one < other,
+        lambda: other > one,
+        lambda: one - other,
+        lambda: min(one, other),
+        lambda: sorted([one, other]),
+    ):
+        with pytest.raises(GencoreError, match=f"These figures do not compare: {field} is"):
+            compare()
+
+
+def measure(name: str, count: int, bad: str) -> dict[str, torch.Tensor]:
+    """The metric of this rank's part of `count` real and generated images, and the bits of the statistics."""
+    classifier = train_classifier(digits("train"), steps=5, seed=int(os.environ["RANK"]) if bad == "extractor" else 0)
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group("gloo")
+    try:
+        mine = torch.arange(count).tensor_split(ranks)[rank]
+        real = digits("test").fetch(mine)["x"]
+        if bad == "nan" and rank:
+            real[0] = torch.nan
+        fake = tiny_model(name).sample(len(mine), seed=5, start=int(mine[0]))
+        metric = frechet_metric(classifier, real, fake, seed=5, split=True)
+        found = statistics(classifier.features(fake), split=True)
+    except GencoreError as error:
+        return {"refused": torch.tensor(list(str(error).encode()))}
+    finally:
+        dist.destroy_process_group()
+    counts = torch.tensor([metric.n_real, metric.n_fake, found.count])
+    value = torch.tensor(metric.value, dtype=torch.float64)
+    return {"value": value, "counts": counts, "mean": found.mean, "covariance": found.covariance}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_evaluation_split_over_ranks_is_that_of_one(ranks: int, tmp_path: Path) -> None:
+    """Of samples that the ranks draw, each its part: the figure, its counts, and statistics equal on all to the bit."""
+    classifier = train_classifier(digits("train"), steps=5)
+    real, fake = digits("test").fetch(torch.arange(101))["x"], tiny_model("dcgan").sample(101, seed=5)
+    alone = frechet_metric(classifier, real, fake, seed=5)
+    expected = statistics(classifier.features(fake))
+    first, *others = run_processes(measure, ranks, tmp_path, "dcgan", 101, "")
+    assert first["value"].item() == pytest.approx(alone.value, rel=1e-5)
+    assert first["counts"].tolist() == [101, 101, 101]
+    torch.testing.assert_close(first["mean"], expected.mean, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(first["covariance"], expected.covariance, rtol=1e-4, atol=1e-7)
+    for other in others:
+        assert [name for name in first if not torch.equal(first[name], other[name])] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bad", "message"), [("nan", "NaN or infinity"), ("extractor", "different extractors")])
+def test_a_bad_part_stops_all(bad: str, message: str, tmp_path: Path) -> None:
+    for returned in run_processes(measure, 2, tmp_path, "dcgan", 20, bad):
+        assert message in bytes(returned["refused"].tolist()).decode()
 
 
 def test_classifier_is_seeded_and_needs_labels() -> None:

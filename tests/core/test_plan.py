@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.errors import GencoreError
-from gencore.plan import all_reduced_bytes, bytes_of, largest_models, measure_statistics, plan, sent_bytes
+from gencore.exchange import measure_sharded, measure_statistics
+from gencore.plan import all_reduced_bytes, bytes_of, largest_models, plan, sent_bytes
 from gencore.registry import list_systems
 from gencore.testing import run_processes
 from gencore.testing.conformance import tiny_recipe, tiny_source
@@ -87,10 +88,20 @@ def test_formulas() -> None:
     assert sent_bytes(100.0, 1) == 0
     assert sent_bytes(100.0, 4) == 150
     stage = dataclasses.replace(
-        plan(tiny_recipe("gan"))[0], parameters=10, weights=40, averages=0, gradients=40, optimizers=80, buckets=40
+        plan(tiny_recipe("gan"))[0],
+        parameters=10,
+        weights=50,
+        buffers=10,
+        averages=0,
+        gradients=40,
+        optimizers=80,
+        buckets=30,
+        gathered=20,
     )
-    largest = largest_models(stage, processes=8, memory=1600.0)
-    assert largest == {"one process": 100, "data parallel": 80, "fully sharded (on paper)": 800}
+    assert (stage.alone, stage.data_parallel, stage.fully_sharded(8)) == (170, 200, 10 + 160 / 8 + 20)
+    largest = largest_models(stage, processes=8, memory=1700.0)
+    assert largest == {"one process": 100, "data parallel": 85, "fully sharded": 340}
+    assert largest_models(stage, processes=1, memory=1700.0) == {"one process": 100}
     with pytest.raises(GencoreError, match="processes is 0"):
         largest_models(stage, processes=0, memory=1.0)
 
@@ -102,6 +113,48 @@ def test_phases_count_by_how_often_they_run() -> None:
         model = made.model(made.config)
     critic, generator = (list(part.parameters()) for part in (model.critic, model.generator))
     assert plan(made)[0].reduced == 5 * all_reduced_bytes(critic) + all_reduced_bytes(generator)
+
+
+def shared_out(model: torch.nn.Module, part: str) -> int:
+    """Bytes of a part's parameters, their rows filled up to an even number: what two processes gather."""
+    return 4 * sum((len(p) + len(p) % 2) * p[0].numel() for p in model.get_submodule(part).parameters())
+
+
+@pytest.mark.slow
+def test_sharded_bytes_are_counted_on_two_processes() -> None:
+    """By hand. VAE gathers each part forwards and backwards. DCGAN's critic phase gathers the generator once, the
+    critic for real data, for fakes, and once for both backwards; the generator's phase gathers both twice."""
+    spec = {s.name: s for s in list_systems()}
+    vae, dcgan = (gencore.create(name, **model_fields(spec[name].tiny)) for name in ("vae", "dcgan"))
+    whole = shared_out(vae, "encoder") + shared_out(vae, "decoder")
+    assert measure_sharded("vae", **spec["vae"].tiny) == ({"all_gather": 2 * whole, "reduce_scatter": whole},)
+    critic, generator = shared_out(dcgan, "critic"), shared_out(dcgan, "generator")
+    expected = {"all_gather": 5 * critic + 3 * generator, "reduce_scatter": critic + generator}
+    assert measure_sharded("dcgan", **spec["dcgan"].tiny) == (expected,)
+
+
+def model_fields(tiny: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tiny.items() if name not in ("steps", "batch_size")}
+
+
+def test_what_cannot_be_sharded_is_not_measured() -> None:
+    with pytest.raises(GencoreError, match="wgan-gp cannot be trained fully sharded: .*gradients of critic"):
+        measure_sharded("wgan-gp")
+
+
+@pytest.mark.parametrize("system", ["dcgan", "ddpm", "vq-vae", "wgan-gp"])
+def test_each_strategy_is_named_with_its_largest_model(system: str) -> None:
+    """Sharding fits more than data parallelism; a diffusion model, gathered block by block, far more."""
+    text = command(system, "--gpus", "8", "--memory", "80").output
+    for stage in json.loads(command(system, "--gpus", "8", "--memory", "80", "--json").output)["stages"]:
+        largest = stage["largest"]
+        assert largest["data parallel"] < largest["one process"]
+        if system == "wgan-gp":
+            assert "fully sharded" not in largest
+            assert "refused, since stage 'training' differentiates gradients of critic" in text
+        else:
+            assert largest["fully sharded"] > {"ddpm": 2}.get(system, 1) * largest["data parallel"]
+            assert "fully sharded: fits" in text
 
 
 def command(*arguments: str) -> Any:
@@ -118,8 +171,9 @@ def test_the_command() -> None:
     assert [stage["stage"] for stage in result["stages"]] == [stage.name for stage in gencore.recipe("vq-vae").stages]
     assert result["stages"][0]["statistics"]["all_reduce"] > 100
     text = command("vq-vae", *sizes, "--gpus", "8").output
-    assert "Fits 80 GB" in text
+    assert "data parallel: fits" in text
     assert "not measured: --measure" in text
-    assert "Does not fit" in command("dcgan", "--memory", "1e-6").output
+    assert result["stages"][0]["sharded_exchange"]["reduce_scatter"] > 1000
+    assert "one process: does not fit" in command("dcgan", "--memory", "1e-6").output
     with pytest.raises(GencoreError, match="--gpus is 0"):
         command("dcgan", "--gpus", "0")
