@@ -39,7 +39,7 @@ class Callback(Protocol):
 class _Step(nn.Module):
     """What accelerate wraps: one forward is one phase's loss, double backward included."""
 
-    def __init__(self, model: Model, objective: Objective | None) -> None:
+    def __init__(self, model: Model, objective: Any) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 

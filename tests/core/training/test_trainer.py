@@ -29,6 +29,41 @@ def test_phases_alternate_and_see_each_others_steps() -> None:
     assert model.theta.item() == pytest.approx(1 - 0.1 * 0.9)
 
 
+@pytest.mark.parametrize(("joint", "reached"), [(False, {"critic"}), (True, {"critic", "generator"})])
+def test_gradients_reach_the_phases_own_parts(joint: bool, reached: set[str]) -> None:
+    """Nothing else is differentiated, which costs time and memory; a joint phase reaches all, and steps its own."""
+    seen = []
+
+    def note(objective, model, name, batch):
+        parts = {"generator": model.theta, "critic": model.psi}
+        seen.append({part for part, parameter in parts.items() if parameter.requires_grad})
+        return product(objective, model, name, batch)
+
+    model = fit(recipe(note, phase("critic", joint=joint))).model
+    assert seen == [reached]
+    assert {name for name in ("generator", "critic") if getattr(model, name)[0].grad is not None} == reached
+    assert model.theta.item() == 1.0
+
+
+def test_frozen_parts_stay_and_a_phase_of_them_alone_is_refused() -> None:
+    """Though a phase names them, and though it is joint."""
+
+    def frozen(*phases: gencore.Phase) -> gencore.Recipe:
+        made = recipe(product, *phases)
+        return dataclasses.replace(made, stages=(dataclasses.replace(made.stages[0], frozen=("generator",)),))
+
+    model = fit(frozen(phase("critic", parts=("",), joint=True))).model
+    assert (model.theta.item(), model.psi.item()) == (1.0, pytest.approx(0.9))
+    with pytest.raises(GencoreError, match="'generator' of stage 'training' has no parameter to step"):
+        fit(frozen(phase("generator")))
+
+
+def test_gradients_do_not_outlive_a_step() -> None:
+    assert fit(recipe(lambda o, m, n, b: m.theta.sum(), phase("generator"), steps=3)).model.theta.item() == (
+        pytest.approx(0.7)
+    )
+
+
 def test_repeats_every_and_gate() -> None:
     """Critic three times an iteration, generator in iterations 0 and 2, a third phase only while its gate is open."""
     seen = []
