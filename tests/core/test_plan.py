@@ -44,13 +44,14 @@ def test_memory_is_that_of_a_real_training(system: str) -> None:
 
 
 def exchange(system: str) -> tuple[int, int]:
-    """Bytes all-reduced in one iteration as gloo saw them, and as gencore.distributed recorded its own."""
+    """Bytes all-reduced in one iteration, of two batches a step, as gloo saw them, and as gencore.distributed
+    recorded its own."""
     from torch.profiler import ProfilerActivity, profile
 
     from gencore.distributed import recorded
 
     made = tiny_recipe(system, steps=1)
-    trainer = gencore.Trainer(made, tiny_source(made), cpu=True)
+    trainer = gencore.Trainer(made, tiny_source(made), cpu=True, accumulation=2)
     run = trainer._begin()
     with recorded() as own, profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
         trainer._iterate(run)

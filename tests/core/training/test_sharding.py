@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.distributed.tensor import DTensor
+from torch.profiler import ProfilerActivity, profile
 from toys import data, phase, recipe
 
 import gencore
@@ -150,6 +151,26 @@ def test_what_is_published_is_an_ordinary_model(tmp_path: Path) -> None:
         assert torch.equal(parameter, first[name])
         assert torch.equal(first[name], second[name])
     assert model.sample(2).isfinite().all()
+
+
+def scattered() -> dict[str, torch.Tensor]:
+    """How often gradients were averaged in an iteration of one batch, and of three added up."""
+    counts = {}
+    for accumulation in (1, 3):
+        made = tiny_recipe("vae", steps=1)
+        trainer = gencore.Trainer(made, tiny_source(made), cpu=True, shard=True, accumulation=accumulation)
+        run = trainer._begin()
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            trainer._iterate(run)
+        counts[str(accumulation)] = torch.tensor(sum(e.name == "c10d::_reduce_scatter_base_" for e in seen.events()))
+        run.release(trainer.accelerator)
+    return counts
+
+
+@pytest.mark.slow
+def test_added_up_batches_are_averaged_once(tmp_path: Path) -> None:
+    first, _ = run_processes(scattered, 2, tmp_path)
+    assert first["1"].item() == first["3"].item() == 2
 
 
 def not_a_number() -> dict[str, torch.Tensor]:
