@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from toys import data, phase, recipe
+from toys import Pair, PairConfig, data, phase, recipe
 
 import gencore
 from gencore.data import digits
@@ -181,6 +182,36 @@ def test_buffers_are_nobodys_business_until_a_checkpoint(tmp_path: Path) -> None
     assert first["broadcasts"] == 0
     assert first["refused"]
     assert second["refused"]
+
+
+class Normalised(Pair):
+    """A pair with batch statistics."""
+
+    def __init__(self, config: PairConfig) -> None:
+        super().__init__(config)
+        self.norm = torch.nn.BatchNorm1d(1)
+
+
+def next_stage() -> dict[str, torch.Tensor]:
+    """The running mean at the end of the first stage, and as the second stage finds it."""
+    seen: list[torch.Tensor] = []
+    means = lambda model: seen.append(model.norm.running_mean.clone())
+    first = recipe(
+        lambda o, m, n, b: m.theta.sum() + m.norm(b["x"]).sum(), phase("generator"), after=lambda o, m, n: means(m)
+    ).stages[0]
+    second = dataclasses.replace(first, name="second", data=lambda source, model: means(model) or source, steps=0)
+    made = gencore.Recipe(name="toy", model=Normalised, config=PairConfig(), stages=(first, second), batch_size=4)
+    trainer = gencore.Trainer(made, data(), cpu=True)
+    trainer.fit()
+    trainer.close()
+    return {"own": seen[0], "found": seen[1]}
+
+
+def test_a_stage_finds_the_same_model_on_every_process(tmp_path: Path) -> None:
+    first, second = run_processes(next_stage, 2, tmp_path)
+    assert not torch.equal(first["own"], second["own"])
+    assert torch.equal(first["found"], first["own"])
+    assert torch.equal(second["found"], first["own"])
 
 
 def write_and_log(folder: str) -> dict[str, torch.Tensor]:
