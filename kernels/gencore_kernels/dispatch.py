@@ -2,10 +2,11 @@
 
 Three implementations exist for every operation: `reference` (float64, reads like the formula, the oracle of every
 test), `torch` (plain PyTorch, every device) and `triton` (fused kernels: CUDA of compute capability 8.0 or newer, or
-any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). A caller picks one with `backend=`; "auto" looks at the
-innermost `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself. An
-implementation that was asked for and cannot run raises; only "auto" moves on to the next one. Triton is never imported
-to answer the question.
+any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel that
+torch.compile writes at the first call, with the machine's C++ compiler). A caller picks one with `backend=`; "auto"
+looks at the innermost `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself,
+never for `compiled`. An implementation that was asked for and cannot run raises; only "auto" moves on to the next one.
+Triton is never imported to answer the question.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-Backend = Literal["auto", "reference", "torch", "triton"]
-Implementation = Literal["reference", "torch", "triton"]
+Backend = Literal["auto", "reference", "torch", "triton", "compiled"]
+Implementation = Literal["reference", "torch", "triton", "compiled"]
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 ENVIRONMENT_VARIABLE = "GENCORE_KERNELS"
@@ -53,12 +54,14 @@ class Operation:
 
     name: the public function's name. gradient_order: the highest derivative that it supports (0, 1 or 2).
     obstacle: `obstacle(implementation, *args, **kwargs)`, called with the public function's own arguments, returns None
-    when that implementation can serve the call, else one sentence saying why not.
+    when that implementation can serve the call, else one sentence saying why not. compiled: whether there is such an
+    implementation.
     """
 
     name: str
     gradient_order: int
     obstacle: Callable[..., str | None]
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +165,31 @@ def triton_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.dty
     return None
 
 
+def compiled_obstacle(tensors: Sequence[Tensor | None]) -> str | None:
+    """Why a kernel of torch.compile for the CPU cannot take these tensors; None when it can."""
+    for tensor in tensors:
+        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            return f"the compiled kernel takes float32 on the CPU, not {dtype} on {tensor.device.type}"
+    return _missing_compiler()
+
+
+@_constant_while_tracing
+def _missing_compiler() -> str | None:
+    return _find_missing_compiler()
+
+
+@functools.cache
+def _find_missing_compiler() -> str | None:
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        return "there is no C++ compiler on this machine (install g++ or clang)"
+    return None
+
+
 @functools.cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=4)
@@ -178,7 +206,10 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
         asked = default_backend()  # type: ignore[assignment]
         source = f"the default set by use_backend or {ENVIRONMENT_VARIABLE}"
     if asked != "auto":
-        obstacle = operation.obstacle(asked, *args, **kwargs)
+        if asked == "compiled" and not operation.compiled:
+            obstacle: str | None = "this operation has no such implementation"
+        else:
+            obstacle = operation.obstacle(asked, *args, **kwargs)
         if obstacle is not None:
             raise BackendUnavailableError(
                 f"{operation.name}: backend {asked!r} ({source}) cannot run: {obstacle}. "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gencore_kernels.diffusion_step import reference, torch_path
 from gencore_kernels.diffusion_step.table import StepRow
-from gencore_kernels.dispatch import Backend, Operation, choose, register, triton_obstacle
+from gencore_kernels.dispatch import Backend, Operation, choose, compiled_obstacle, register, triton_obstacle
 from gencore_kernels.library import define_operation
 
 COLUMNS = len(StepRow._fields)
@@ -28,6 +28,8 @@ def _step_obstacle(
     threshold: float | None = None,
 ) -> str | None:
     tensors = [x, out, uncond, noise]
+    if implementation == "compiled":
+        return compiled_obstacle(tensors)
     if implementation != "triton":
         return None
     if x.dim() and x.shape[0] and x[0].numel() >= 2**31:
@@ -48,7 +50,7 @@ def _refuse_gradient(what: str, implementation: str, tensors: list[Tensor | None
         )
 
 
-STEP = register(Operation(name="diffusion_step", gradient_order=1, obstacle=_step_obstacle))
+STEP = register(Operation(name="diffusion_step", gradient_order=1, obstacle=_step_obstacle, compiled=True))
 QUANTILE = register(Operation(name="quantile_abs", gradient_order=0, obstacle=_quantile_obstacle))
 
 
@@ -83,7 +85,9 @@ def diffusion_step(
     threshold: dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3) at this quantile p in [0, 1],
         0.995 in the paper: s = min(max(1, the p-quantile of the sample's |x0|), radius), and clamp(x0, +-s) / s takes
         the place of the clamp.
-    backend: "auto", "reference", "torch" or "triton"; the triton kernels take float16, bfloat16 and float32.
+    backend: "auto", "reference", "torch", "triton" or "compiled"; the triton kernels take float16, bfloat16 and
+        float32. "compiled", which only its name chooses, is one C++ kernel for float32 on the CPU, written by
+        torch.compile: faster than "torch" wherever memory is the limit, after seconds for the first call.
     Returns y, contiguous, of x's shape and dtype. The dtypes of x, out, uncond and noise may differ: the work is done
     in float32, or in float64 when one of them has it.
     Gradients: first order, to x, out, uncond and noise (the clamp passes |x0| = radius); a second raises RuntimeError.
@@ -105,7 +109,7 @@ def diffusion_step(
         )
     choice = choose(STEP, backend, x, out, table, step, uncond=uncond, noise=noise, seeds=seeds, threshold=threshold)
     implementation = choice.implementation
-    if implementation == "reference" or (implementation == "torch" and torch.compiler.is_compiling()):
+    if implementation == "reference" or (implementation != "triton" and torch.compiler.is_compiling()):
         return reference.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold).contiguous()
     if threshold is not None:
         _refuse_gradient("a dynamic threshold", implementation, [x, out, uncond, noise])
@@ -192,6 +196,10 @@ def _step(
         from gencore_kernels.diffusion_step import triton_kernels
 
         return triton_kernels.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold)
+    if implementation == "compiled":
+        from gencore_kernels.diffusion_step import compiled_path
+
+        return compiled_path.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold)
     return torch_path.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold)
 
 

@@ -94,9 +94,9 @@ def diffusion_step(
     if noise is None and seeds is not None:
         noise = philox_normal(seeds, step, tuple(x.shape[1:]))
     dtype = reference.working_dtype(x, out, uncond, noise)
-    batch: Pieces = [None if t is None else t.contiguous().reshape(len(x), -1) for t in (x, out, uncond, noise, result)]
+    batch: Pieces = [None if t is None else t.contiguous() for t in (x, out, uncond, noise, result)]
     rows = rows_at(table, step, noise is not None)
-    largest = max(CHUNK, batch[0].shape[1]) if threshold is not None else CHUNK
+    largest = CHUNK if threshold is None else max(CHUNK, x[0].numel())
     guided = None if uncond is None else torch.empty(min(largest, x.numel()), dtype=dtype)
     for row, (x_, o, u, z, y) in _pieces(rows, batch, threshold is not None):
         x_, o, z = (t if t is None or t.dtype == dtype else t.to(dtype) for t in (x_, o, z))
@@ -123,15 +123,21 @@ def rows_at(table: Tensor, step: Tensor, has_noise: bool) -> list[StepRow]:
 
 
 def _pieces(rows: list[StepRow], batch: Pieces, whole_samples: bool) -> Iterator[tuple[StepRow, Pieces]]:
-    """(row, pieces that share it) of the tensors [batch, n]: [samples, n] for whole samples, else flat."""
+    """(row, pieces that share it) of contiguous tensors [batch, ...]: [samples, n] for whole samples, else flat."""
     if len(rows) > 1:
         for index, row in enumerate(rows):
             yield from _pieces([row], [None if t is None else t[index : index + 1] for t in batch], whole_samples)
         return
-    size = max(1, CHUNK // batch[0].shape[1]) if whole_samples else CHUNK
-    if not whole_samples:
-        batch = [None if t is None else t.reshape(-1) for t in batch]
+    size = CHUNK
+    if whole_samples:
+        batch = [None if t is None else t.flatten(1) for t in batch]
+        size = max(1, CHUNK // batch[0].shape[1])
+    else:
+        batch = [None if t is None else t.view(-1) for t in batch]
     count = math.ceil(len(batch[0]) / size)
+    if count == 1:
+        yield rows[0], batch
+        return
     for pieces in zip(*([None] * count if t is None else t.split(size) for t in batch), strict=True):
         yield rows[0], list(pieces)
 
@@ -144,9 +150,7 @@ def _guide(out: Tensor, uncond: Tensor, guidance: float, result: Tensor) -> Tens
     return torch.add(uncond, result, alpha=guidance, out=result)
 
 
-def _write_step(
-    row: StepRow, threshold: float | None, x: Tensor, out: Tensor, noise: Tensor | None, y: Tensor
-) -> None:
+def _write_step(row: StepRow, threshold: float | None, x: Tensor, out: Tensor, noise: Tensor | None, y: Tensor) -> None:
     """Writes the step over y, for elements that share a row; with a threshold the tensors are [samples, n]."""
     kx, ko, p0, px, po, sigma, radius, _ = row
     if threshold is None and radius == math.inf:
