@@ -104,10 +104,7 @@ class Denoiser(Model, abc.ABC):
             return None
         if condition is None:
             return torch.full((count,), classes, device=self.device)
-        fits = condition.shape == (count,) and not condition.is_floating_point()
-        if not fits or condition.min() < 0 or condition.max() >= classes:
-            raise GencoreError(f"Labels must be ({count},) integers from 0 to {classes - 1}; received {condition}.")
-        return condition.long()
+        return check_labels(condition, count, classes)
 
     def predict(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """F at x (N, *data_shape) and sigma (N,) float64, with labels as `labels` returns them."""
@@ -168,6 +165,14 @@ class FunctionDenoiser:
         from gencore_diffusion.schedules import karras
 
         return karras(self.sigma_max, self.sigma_min, steps)
+
+
+def check_labels(condition: Tensor, count: int, classes: int) -> Tensor:
+    """The labels as (count,) int64. Raises GencoreError unless they are integers from 0 to classes - 1."""
+    fits = condition.shape == (count,) and not condition.is_floating_point()
+    if not fits or condition.min() < 0 or condition.max() >= classes:
+        raise GencoreError(f"Labels must be ({count},) integers from 0 to {classes - 1}; received {condition}.")
+    return condition.long()
 
 
 def noise_levels(sigma: Tensor | float, x: Tensor) -> Tensor:

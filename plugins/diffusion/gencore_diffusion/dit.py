@@ -62,7 +62,14 @@ class Block(nn.Module):
 class DiT(nn.Module):
     """(x, noise level, label) -> a prediction of x's shape."""
 
-    def __init__(self, config: DiTConfig, *, data_shape: tuple[int, int, int], num_classes: int | None) -> None:
+    def __init__(
+        self,
+        config: DiTConfig,
+        *,
+        data_shape: tuple[int, int, int],
+        num_classes: int | None,
+        out_channels: int | None = None,
+    ) -> None:
         super().__init__()
         channels, height, width = data_shape
         patch = config.patch_size
@@ -73,13 +80,13 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(config.width, 2 * config.width)
-        self.head = nn.Linear(config.width, channels * patch * patch)
+        self.head = nn.Linear(config.width, (out_channels or channels) * patch * patch)
         for layer in (self.modulation, self.head):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
-        """x (N, C, H, W), level (N,), label (N,) or None -> (N, C, H, W)."""
+        """x (N, C, H, W), level (N,), label (N,) or None -> (N, out_channels, H, W), which is C where not told."""
         embedded = self.embedding(level, label)
         tokens = rearrange(x, "n c (h p) (w q) -> n (h w) (c p q)", p=self.patch, q=self.patch)
         tokens = self.stem(tokens) + self.place

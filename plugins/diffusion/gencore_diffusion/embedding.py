@@ -7,6 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+LOG_LEVEL_SCALE = 100.0  # log sigma spans a few units; the sinusoids' fastest waves want about a radian between levels
+
+
+def log_level(sigma: Tensor) -> Tensor:
+    """What a network without timesteps is told: log sigma, scaled for the sinusoids."""
+    return LOG_LEVEL_SCALE * sigma.log()
+
 
 def sinusoids(level: Tensor, dim: int, *, cosine_first: bool = False, frequency_shift: float = 1.0) -> Tensor:
     """level (N,) -> (N, dim) float32: sines and cosines of `dim // 2` frequencies from 1 down to about 1/10000.

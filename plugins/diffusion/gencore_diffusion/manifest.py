@@ -60,5 +60,21 @@ family = Family(
             claims=_CLAIMS,
             tiny={**_TINY},
         ),
+        SystemSpec(
+            name="noisy-classifier",
+            family="diffusion",
+            summary="p(y | x; sigma) of noisy data, to steer an unconditional model (classifier guidance)",
+            paper=Paper(
+                title="Diffusion Models Beat GANs on Image Synthesis",
+                authors="Dhariwal & Nichol",
+                year=2021,
+                arxiv="2105.05233",
+            ),
+            model="gencore_diffusion.noisy_classifier:NoisyClassifier",
+            recipe="gencore_diffusion.noisy_classifier:noisy_classifier",
+            roles=("critic",),
+            claims=("compiles",),
+            tiny={**_TINY},
+        ),
     ),
 )

@@ -21,14 +21,13 @@ from gencore import EMA, ModelConfig, Recipe, Sampler
 from gencore.config import check
 from gencore_diffusion import schedules
 from gencore_diffusion.denoiser import Denoiser, noise_levels
+from gencore_diffusion.embedding import log_level
 from gencore_diffusion.langevin import AnnealedLangevinSampler
 from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
 from gencore_diffusion.objective import check_label_drop, denoising_stages
 from gencore_diffusion.parametrization import Scalings, from_x0, preserving_scale, scalings
 from gencore_diffusion.samplers import SAMPLERS
 from gencore_diffusion.unet import UNetConfig
-
-LEVEL_SCALE = 100.0  # log sigma spans a few units; the sinusoids' fastest waves want about a radian between levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class NCSN(Denoiser):
 
     def level(self, sigma: Tensor) -> Tensor:
         """log sigma, scaled for the sinusoids."""
-        return LEVEL_SCALE * sigma.log()
+        return log_level(sigma)
 
     def grid(self, steps: int) -> list[float]:
         """Geometric levels from sigma_1 to sigma_L."""

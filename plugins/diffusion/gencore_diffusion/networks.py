@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,14 +32,16 @@ NetworkConfig = UNetConfig | DiTConfig | DenseConfig
 NetworkName = Literal["unet", "dit", "dense"]
 
 
-class DenseDenoiser(nn.Module):
+class DenseNetwork(nn.Module):
     """h <- h + linear(silu(linear(norm(h)) + level)), between a linear stem and head."""
 
-    def __init__(self, config: DenseConfig, *, size: int, num_classes: int | None) -> None:
+    def __init__(
+        self, config: DenseConfig, *, data_shape: tuple[int, ...], num_classes: int | None, out_shape: tuple[int, ...]
+    ) -> None:
         super().__init__()
-        hidden = config.hidden
+        hidden, self.out_shape = config.hidden, out_shape
         self.embedding = LevelEmbedding(hidden, hidden, num_classes=num_classes)
-        self.stem, self.head = nn.Linear(size, hidden), nn.Linear(hidden, size)
+        self.stem, self.head = nn.Linear(math.prod(data_shape), hidden), nn.Linear(hidden, math.prod(out_shape))
         self.norms = nn.ModuleList([nn.LayerNorm(hidden) for _ in range(config.layers)])
         self.wide = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(config.layers)])
         self.level = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(config.layers)])
@@ -48,20 +50,34 @@ class DenseDenoiser(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
-        """x (N, ...), level (N,), label (N,) or None -> x's shape."""
+        """x (N, *data_shape), level (N,), label (N,) or None -> (N, *out_shape)."""
         embedded = F.silu(self.embedding(level, label))
         hidden = self.stem(x.flatten(1))
         for norm, wide, given, narrow in zip(self.norms, self.wide, self.level, self.narrow, strict=True):
             hidden = hidden + narrow(F.silu(wide(norm(hidden)) + given(embedded)))
-        return self.head(F.silu(hidden)).reshape(x.shape)
+        return self.head(F.silu(hidden)).unflatten(1, self.out_shape)
 
 
 def build_network(
-    config: NetworkConfig, *, data_shape: tuple[int, ...], num_classes: int | None
-) -> UNet | DiT | DenseDenoiser:
-    """The network for data of a shape. Raises GencoreError where the two do not fit."""
+    config: NetworkConfig, *, data_shape: tuple[int, ...], num_classes: int | None, outputs: int = 1
+) -> UNet | DiT | DenseNetwork:
+    """The network for data of a shape (C, ...); it returns (N, outputs * C, ...).
+
+    Raises GencoreError where the two do not fit.
+    """
+    channels = outputs * data_shape[0]
     if isinstance(config, DenseConfig):
-        return DenseDenoiser(config, size=int(torch.Size(data_shape).numel()), num_classes=num_classes)
+        out_shape = (channels, *data_shape[1:])
+        return DenseNetwork(config, data_shape=data_shape, num_classes=num_classes, out_shape=out_shape)
+    check_image(config, data_shape)
+    if isinstance(config, DiTConfig):
+        shape = (data_shape[0], data_shape[1], data_shape[2])
+        return DiT(config, data_shape=shape, num_classes=num_classes, out_channels=channels)
+    return UNet(config, image_channels=data_shape[0], num_classes=num_classes, out_channels=channels)
+
+
+def check_image(config: UNetConfig | DiTConfig, data_shape: tuple[int, ...]) -> None:
+    """Raise GencoreError unless the data are images that the network's levels or patches divide."""
     unit = config.patch_size * (1 if isinstance(config, DiTConfig) else 2 ** (len(config.channels) - 1))
     check(
         len(data_shape) == 3 and data_shape[1] % unit == 0 and data_shape[2] % unit == 0,
@@ -70,9 +86,6 @@ def build_network(
         f"(channels, height, width) with sides that are multiples of {unit} for this network: resize the images "
         '(--image-size 32), or take network="dense"',
     )
-    if isinstance(config, DiTConfig):
-        return DiT(config, data_shape=(data_shape[0], data_shape[1], data_shape[2]), num_classes=num_classes)
-    return UNet(config, image_channels=data_shape[0], num_classes=num_classes)
 
 
 def network_config(

@@ -36,9 +36,7 @@ class DenoisingScoreMatching(Objective):
     def loss(self, model: Any, phase: str, batch: Batch) -> Loss:
         """Of batch["x"], and batch["label"] where the model takes labels."""
         clean = batch["x"]
-        sigma = model.draw_sigma(len(clean)).to(clean.device)
-        noise = torch.randn_like(clean)
-        noisy = clean + column(sigma, clean) * noise
+        noisy, sigma = noised(model, clean)
         prediction = model.predict(noisy, sigma, self.labels(model, batch))
         target = from_x0(clean, noisy, model.scalings(sigma))
         return Loss((prediction - target).square().mean())
@@ -52,6 +50,12 @@ class DenoisingScoreMatching(Objective):
         given = batch["label"]
         labels, null = model.labels(given, len(given)), model.labels(None, len(given))
         return torch.where(torch.rand(len(given), device=given.device) < self.label_drop, null, labels)
+
+
+def noised(model: Any, clean: Tensor) -> tuple[Tensor, Tensor]:
+    """x0 + sigma eps and sigma (N,) float64, at the model's training levels, from torch's global streams."""
+    sigma = model.draw_sigma(len(clean)).to(clean.device)
+    return clean + column(sigma, clean) * torch.randn_like(clean), sigma
 
 
 def check_label_drop(num_classes: int | None, label_drop: float) -> None:

@@ -119,75 +119,86 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
+def level_embedding(config: UNetConfig, num_classes: int | None) -> LevelEmbedding:
+    """That of a U-Net, four times as wide as its first level."""
+    return LevelEmbedding(
+        config.channels[0],
+        4 * config.channels[0],
+        num_classes=num_classes,
+        cosine_first=config.cosine_first,
+        frequency_shift=config.frequency_shift,
+    )
+
+
+def unet_block(config: UNetConfig, width_in: int, width: int, attends: bool) -> nn.ModuleDict:
+    """A residual block, and attention after it where the level has some."""
+    parts: dict[str, nn.Module] = {"residual": ResidualBlock(width_in, width, 4 * config.channels[0], config)}
+    if attends:
+        parts["attention"] = Attention(width, config)
+    return nn.ModuleDict(parts)
+
+
+def down_path(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
+    """The levels from the image's size to the smallest, and the widths of the stem's and of every part's result."""
+    down, widths = nn.ModuleList(), [config.channels[0]]
+    for depth, following in enumerate(config.channels):
+        for _ in range(config.blocks):
+            down.append(unet_block(config, widths[-1], following, config.attention[depth]))
+            widths.append(following)
+        if depth + 1 < len(config.channels):
+            down.append(Downsample(following, config.symmetric_padding))
+            widths.append(following)
+    return down, widths
+
+
+def fold(x: Tensor, patch: int) -> Tensor:
+    """Squares of patch x patch pixels become channels."""
+    return rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=patch, q=patch)
+
+
 class UNet(nn.Module):
     """(x, noise level, label) -> a prediction of x's shape."""
 
-    def __init__(self, config: UNetConfig, *, image_channels: int, num_classes: int | None) -> None:
+    def __init__(
+        self, config: UNetConfig, *, image_channels: int, num_classes: int | None, out_channels: int | None = None
+    ) -> None:
         super().__init__()
-        widths, level_dim = config.channels, 4 * config.channels[0]
-        self.embedding = LevelEmbedding(
-            widths[0],
-            level_dim,
-            num_classes=num_classes,
-            cosine_first=config.cosine_first,
-            frequency_shift=config.frequency_shift,
-        )
+        self.embedding = level_embedding(config, num_classes)
         self.patch = config.patch_size
-        folded = image_channels * self.patch**2
-        self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
-        self.down, skips = nn.ModuleList(), [widths[0]]
-        width = widths[0]
-        for depth, following in enumerate(widths):
-            for _ in range(config.blocks):
-                self.down.append(self._block(width, following, level_dim, config.attention[depth], config))
-                width = following
-                skips.append(width)
-            if depth + 1 < len(widths):
-                self.down.append(Downsample(width, config.symmetric_padding))
-                skips.append(width)
-        self.middle = nn.ModuleList(
-            [
-                self._block(width, width, level_dim, True, config),
-                self._block(width, width, level_dim, False, config),
-            ]
-        )
+        self.stem = nn.Conv2d(image_channels * self.patch**2, config.channels[0], 3, padding=1)
+        self.down, skips = down_path(config)
+        width = skips[-1]
+        self.middle = nn.ModuleList([unet_block(config, width, width, attends) for attends in (True, False)])
         self.up = nn.ModuleList()
-        for depth, following in reversed(list(enumerate(widths))):
+        for depth, following in reversed(list(enumerate(config.channels))):
             for _ in range(config.blocks + 1):
-                block = self._block(width + skips.pop(), following, level_dim, config.attention[depth], config)
-                self.up.append(block)
+                self.up.append(unet_block(config, width + skips.pop(), following, config.attention[depth]))
                 width = following
             if depth:
                 self.up.append(Upsample(width))
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
-        self.head = nn.Conv2d(width, folded, 3, padding=1)
+        self.head = nn.Conv2d(width, (out_channels or image_channels) * self.patch**2, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    @staticmethod
-    def _block(width_in: int, width: int, level_dim: int, attends: bool, config: UNetConfig) -> nn.ModuleDict:
-        parts: dict[str, nn.Module] = {"residual": ResidualBlock(width_in, width, level_dim, config)}
-        if attends:
-            parts["attention"] = Attention(width, config)
-        return nn.ModuleDict(parts)
-
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
-        """x (N, C, H, W), level (N,), label (N,) or None -> (N, C, H, W)."""
+        """x (N, C, H, W), level (N,), label (N,) or None -> (N, out_channels, H, W), which is C where not told."""
         embedded = self.embedding(level, label)
-        x = self.stem(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=self.patch, q=self.patch))
+        x = self.stem(fold(x, self.patch))
         skips = [x]
         for part in self.down:
-            x = _run(part, x, embedded)
+            x = run_part(part, x, embedded)
             skips.append(x)
         for part in self.middle:
-            x = _run(part, x, embedded)
+            x = run_part(part, x, embedded)
         for part in self.up:
-            x = _run(part, x if isinstance(part, Upsample) else torch.cat([x, skips.pop()], 1), embedded)
+            x = run_part(part, x if isinstance(part, Upsample) else torch.cat([x, skips.pop()], 1), embedded)
         out = self.head(F.silu(self.norm(x)))
         return rearrange(out, "n (c p q) h w -> n c (h p) (w q)", p=self.patch, q=self.patch)
 
 
-def _run(part: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
+def run_part(part: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
+    """A resampling, or a block told the level."""
     if not isinstance(part, nn.ModuleDict):
         return part(x)
     x = part["residual"](x, embedded)
