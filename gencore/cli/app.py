@@ -193,9 +193,12 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option(help="0 ignores the label, 1 obeys it, more exaggerates it.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Draw samples from a trained model into a picture."""
     import gencore
+    from gencore.training.callbacks import SamplingBar
+    from gencore.training.run import is_first_process
 
     loaded = gencore.from_pretrained(model)
     if label is not None and not getattr(loaded.config, "num_classes", None):
@@ -203,7 +206,11 @@ def sample(
     options: dict[str, Any] = {
         name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None
     }
-    samples = loaded.sample(n, seed=seed, condition=label, batch_size=batch_size, sampler=sampler, **options)
+    batches = -(-n // max(1, batch_size))
+    with SamplingBar(batches=batches, quiet=quiet or not is_first_process()) as bar:
+        samples = loaded.sample(
+            n, seed=seed, condition=label, batch_size=batch_size, sampler=sampler, callback=bar, **options
+        )
     _write(samples, output)
 
 

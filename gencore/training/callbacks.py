@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from gencore.distributed import sum_over_processes
 from gencore.training import checkpoint as checkpoints
@@ -63,8 +63,7 @@ class ProgressBar:
         if self.quiet or not self.console.is_terminal or not trainer.accelerator.is_main_process:
             return
         if self.progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.progress = Progress(*columns, TextColumn("{task.fields[losses]}"), console=self.console)
+            self.progress = Progress(*_columns(), TextColumn("{task.fields[losses]}"), console=self.console)
             self.progress.start()
             self.progress.add_task(trainer.recipe.name, total=trainer.iterations, losses="")
         task = self.progress.task_ids[0]
@@ -79,6 +78,35 @@ class ProgressBar:
         """Take the bar away."""
         if self.progress is not None:
             self.progress.stop()
+
+
+class SamplingBar:
+    """A callback for `Model.sample`: one bar over the inner steps of all its batches, on a terminal only.
+
+    A sampler without inner steps never calls it, and has no bar.
+    """
+
+    def __init__(self, *, batches: int, quiet: bool) -> None:
+        self.batches, self.done, self.console = batches, 0, Console(file=sys.stderr)
+        self.progress = Progress(*_columns(), console=self.console, disable=quiet or not self.console.is_terminal)
+
+    def __enter__(self) -> SamplingBar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, step: int, steps: int) -> None:
+        """After inner step `step` of `steps`, counted from 1, of the batch under way."""
+        if not self.progress.task_ids:
+            self.progress.start()
+            self.progress.add_task("sampling")
+        self.progress.update(self.progress.task_ids[0], completed=self.done + step, total=self.batches * steps)
+        self.done += steps if step == steps else 0
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
 
 class SampleGrids:
