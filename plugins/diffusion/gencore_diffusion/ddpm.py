@@ -4,7 +4,8 @@
     loss        = E || eps - F(sqrt(abar_t) x0 + sqrt(1 - abar_t) eps, t) ||^2, t uniform  (equation 14, Algorithm 1)
 In this family's coordinates x = x_t / sqrt(abar_t) = x0 + sigma_t eps, sigma_t = sqrt((1 - abar_t) / abar_t).
 Also: the cosine schedule (Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17), x0- and v-prediction (Salimans &
-Ho 2022, arXiv:2202.00512), labels with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598).
+Ho 2022, arXiv:2202.00512), labels with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), learned
+variances (Nichol & Dhariwal: `gencore_diffusion.learned_variance`).
 
 Deviations: a small U-Net; a weight average by half-life. Between two trained levels the network is told the t that
 is linear in log sigma, so that any sampler may ask for any sigma in the trained range.
@@ -13,7 +14,8 @@ is linear in log sigma, so that any sampler may ask for any sigma in the trained
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,16 +24,19 @@ from gencore import EMA, ModelConfig, Recipe, Sampler
 from gencore.config import check
 from gencore_diffusion import schedules
 from gencore_diffusion.denoiser import Denoiser
+from gencore_diffusion.learned_variance import LearnedVariance
 from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import check_label_drop, denoising_stages
+from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
 from gencore_diffusion.parametrization import Scalings, preserving_scale, scalings
+from gencore_diffusion.reverse_variance import check_learned
 from gencore_diffusion.samplers import SAMPLERS, DDIMSampler
 from gencore_diffusion.unet import UNetConfig
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DDPMConfig(ModelConfig):
-    """`betas` overrides `schedule` (another library's model); it is then a number for each of `num_timesteps`."""
+    """`betas` overrides `schedule` (another library's model); it is then a number for each of `num_timesteps`.
+    `variance` learned: the network has a second half of channels, v of gencore_diffusion.learned_variance."""
 
     data_shape: tuple[int, ...] = (1, 32, 32)
     network: NetworkConfig = dataclasses.field(default_factory=UNetConfig)
@@ -40,11 +45,17 @@ class DDPMConfig(ModelConfig):
     betas: tuple[float, ...] | None = None
     prediction: Literal["eps", "x0", "v"] = "eps"
     num_classes: int | None = None
+    variance: Literal["fixed", "learned"] = "fixed"
+    version: ClassVar[int] = 2
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+        1: lambda data: {**data, "variance": "fixed"}
+    }
 
     def __post_init__(self) -> None:
         check(bool(self.data_shape) and min(self.data_shape) > 0, "data_shape", self.data_shape, "positive sizes")
         check(self.num_timesteps >= 2, "num_timesteps", self.num_timesteps, "at least 2")
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
+        check(self.variance in ("fixed", "learned"), "variance", self.variance, '"fixed" or "learned"')
         scalings(self.prediction, torch.ones(()))
         if self.betas is not None:
             fits = len(self.betas) == self.num_timesteps and all(0 < beta < 1 for beta in self.betas)
@@ -60,7 +71,12 @@ class DDPM(Denoiser):
 
     def __init__(self, config: DDPMConfig) -> None:
         super().__init__(config)
-        self.network = build_network(config.network, data_shape=config.data_shape, num_classes=config.num_classes)
+        self.network = build_network(
+            config.network,
+            data_shape=config.data_shape,
+            num_classes=config.num_classes,
+            outputs=2 if self.learns_variance else 1,
+        )
         with torch.device("cpu"):
             betas = (
                 schedules.betas(config.schedule, config.num_timesteps)
@@ -79,6 +95,21 @@ class DDPM(Denoiser):
     def sigma_max(self) -> float:
         """sigma of t = T."""
         return self.sigmas[-1].item()
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the network tells the variance of the reverse steps."""
+        return self.config.variance == "learned"
+
+    def predict(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        """F, as `Denoiser.predict`."""
+        return super().predict(x, sigma, labels)[:, : x.shape[1]]
+
+    def predict_with_variance(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """F and v of gencore_diffusion.learned_variance, each of x's shape; GencoreError where none is learned."""
+        check_learned(self)
+        first, second = super().predict(x, sigma, labels).chunk(2, 1)
+        return first, second
 
     def scalings(self, sigma: Tensor) -> Scalings:
         """Those of the prediction."""
@@ -127,12 +158,15 @@ def ddpm(
     num_timesteps: int = 1000,
     schedule: Literal["linear", "cosine"] = "linear",
     prediction: Literal["eps", "x0", "v"] = "eps",
+    variance: Literal["fixed", "learned"] = "fixed",
+    bins: int | None = 256,
     label_drop: float = 0.1,
     learning_rate: float = 5e-4,
     ema_half_life: float = 500.0,
 ) -> Recipe:
     """`width`, `depth`, `levels`, `patch_size`: see networks.network_config. `num_classes`: class-conditional, labels
-    dropped with probability `label_drop`. `ema_half_life`: in iterations."""
+    dropped with probability `label_drop`. `variance` learned: see learned_variance, for data of `bins` levels (null:
+    a density). `ema_half_life`: in iterations."""
     check_label_drop(num_classes, label_drop)
     return Recipe(
         name="ddpm",
@@ -144,8 +178,15 @@ def ddpm(
             schedule=schedule,
             prediction=prediction,
             num_classes=num_classes,
+            variance=variance,
         ),
-        stages=denoising_stages(steps=steps, learning_rate=learning_rate, label_drop=label_drop),
+        stages=denoising_stages(
+            LearnedVariance(label_drop=label_drop, bins=bins)
+            if variance == "learned"
+            else DenoisingScoreMatching(label_drop=label_drop),
+            steps=steps,
+            learning_rate=learning_rate,
+        ),
         batch_size=batch_size,
         ema=(EMA.half_life(ema_half_life),),
     )

@@ -11,13 +11,14 @@ for x = x0 + sigma eps. DDPM, NCSN and EDM differ in these functions of sigma al
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gencore import Model
+from gencore.compilation import missing_compiler
 from gencore.errors import GencoreError
 from gencore_diffusion.parametrization import Parametrization, Scalings, column, preserving_scale, scalings, to_x0
 
@@ -53,6 +54,8 @@ class Denoiser(Model, abc.ABC):
 
     regions = ("network",)
     preserves_variance: bool = False
+    step_backend: str | Callable[..., Any] | None = None
+    """What compiles the steps of samplers; None: they run eager."""
     network: nn.Module
     config: Any
 
@@ -108,7 +111,21 @@ class Denoiser(Model, abc.ABC):
 
     def predict(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """F at x (N, *data_shape) and sigma (N,) float64, with labels as `labels` returns them."""
-        return self.network(x * column(self.input_scale(sigma), x), self.level(sigma).float(), labels)
+        return self.evaluate(x, *self.told(sigma), labels)
+
+    def told(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on sigma (K,) float64 alone: the input's scale and the network's level, (K,) each."""
+        return self.input_scale(sigma), self.level(sigma).float()
+
+    def evaluate(self, x: Tensor, scale: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
+        """The network's output at x (N, *data_shape), for scale and level (N,) as `told` returns them."""
+        return self.network(x * column(scale, x), level, labels)
+
+    def compile(self, *, eager: Sequence[str] = ()) -> None:
+        """As `Model.compile`; and every sampler's step, the network inside it, becomes one compiled function."""
+        super().compile(eager=eager)
+        if "network" not in eager and missing_compiler() is None:
+            self.step_backend = "inductor"
 
     def denoise(self, x: Tensor, sigma: Tensor | float, condition: Tensor | None = None) -> Tensor:
         """E[x0 | x] as the model sees it, for x = x0 + sigma eps.

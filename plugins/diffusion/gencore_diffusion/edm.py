@@ -22,7 +22,7 @@ from gencore.config import check
 from gencore_diffusion import schedules
 from gencore_diffusion.denoiser import Denoiser
 from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import check_label_drop, denoising_stages
+from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
 from gencore_diffusion.parametrization import Scalings
 from gencore_diffusion.samplers import SAMPLERS, HeunSampler
 from gencore_diffusion.unet import UNetConfig
@@ -131,7 +131,9 @@ def edm(
             p_std=p_std,
             num_classes=num_classes,
         ),
-        stages=denoising_stages(steps=steps, learning_rate=learning_rate, label_drop=label_drop),
+        stages=denoising_stages(
+            DenoisingScoreMatching(label_drop=label_drop), steps=steps, learning_rate=learning_rate
+        ),
         batch_size=batch_size,
         ema=(EMA.half_life(ema_half_life),),
     )

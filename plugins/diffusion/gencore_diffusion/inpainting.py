@@ -23,7 +23,6 @@ from gencore.errors import GencoreError
 from gencore_diffusion.sampling import OneStepSampler, check_model, check_range, drawn, prior, report
 from gencore_diffusion.schedules import check_sigmas
 from gencore_diffusion.solvers import DDPMSampler
-from gencore_diffusion.stepping import Stepper
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,17 +64,16 @@ class InpaintSampler:
         check_range(model, sigmas)
         x = prior(model, noise, sigmas[0])
         known, mask = self._fitted(x)
-        plan = [self.sampler.step(*pair) for pair in pairwise(sigmas)]
-        stepper = Stepper(model, plan, x, condition, self.sampler.settings)
+        stepper = self.sampler.stepper(model, x, sigmas, condition)
         x = torch.where(mask, known + sigmas[0] * drawn(noise, x), x)
         for place, (sigma, following) in enumerate(pairwise(sigmas)):
             for repeat in range(self.rounds):
                 if repeat:
                     x = x + math.sqrt(sigma**2 - following**2) * drawn(noise, x)
-                x = stepper(x, place, drawn(noise, x) if plan[place].other else None)
+                x = stepper(x, place, drawn(noise, x) if stepper.plan[place].other else None)
                 kept = known + following * drawn(noise, x) if following else known
                 x = torch.where(mask, kept, x)
-            report(callback, place + 1, len(plan))
+            report(callback, place + 1, len(stepper.plan))
         stepper.finish()
         return x
 

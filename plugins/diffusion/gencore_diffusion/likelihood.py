@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -27,9 +27,9 @@ from gencore import Noise
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore_diffusion.denoiser import Denoises
-from gencore_diffusion.parametrization import to_x0
+from gencore_diffusion.parametrization import column, to_x0
+from gencore_diffusion.reverse_variance import Variance, ancestral_variance, check_learned, interpolated, log_bounds
 from gencore_diffusion.schedules import geometric
-from gencore_diffusion.solvers import ancestral_noise
 
 
 class VariationalBound(NamedTuple):
@@ -54,17 +54,19 @@ def variational_bound(
     x: Tensor,
     noise: Noise,
     *,
-    variance: Literal["posterior", "beta"] = "beta",
+    variance: Variance = "beta",
+    steps: int | None = None,
     bins: int | None = 256,
     clip: float | None = None,
     condition: Tensor | None = None,
 ) -> VariationalBound:
-    """The bound on -log p(x) by terms, from one evaluation at each of the model's T levels.
+    """The bound on -log p(x) by terms, from one evaluation at each of the model's T levels, or of `steps` of them.
 
     x: (N, *data_shape). model: a DDPM, or anything with its `sigmas` (T,). noise: streams for the N examples.
-    `variance` of the reverse steps: the choice is part of the result. `bins`: the data are that many even levels from
-    -1 to 1 (256 for 8-bit images) and L_0 is a probability; None: L_0 is a density. `clip`: clamp D to [-clip, clip].
-    Raises GencoreError for a model without discrete levels, or values off the bins.
+    `variance` of the reverse steps: the choice is part of the result, and so is the number of steps. `bins`: the data
+    are that many even levels from -1 to 1 (256 for 8-bit images) and L_0 is a probability; None: L_0 is a density.
+    `clip`: clamp D to [-clip, clip]. Raises GencoreError for a model without discrete levels, values off the bins, or
+    a learned variance that the model does not have.
     """
     if not hasattr(model, "sigmas"):
         raise GencoreError(
@@ -73,23 +75,31 @@ def variational_bound(
         )
     if bins is not None:
         _check_bins(x, bins)
-    levels, labels = model.sigmas.tolist(), model.labels(condition, len(x))
-
-    def denoise(sigma: float) -> Tensor:
+    check(steps is None or steps >= 2, "steps", steps, "at least 2, or null for all of the model's")
+    check(variance in get_args(Variance), "variance", variance, ", ".join(get_args(Variance)))
+    if variance == "learned":
+        check_learned(model)
+    levels = [*(model.sigmas.flip(0).tolist() if steps is None else model.grid(steps)), 0.0]
+    labels = model.labels(condition, len(x))
+    terms = []
+    for (sigma, following), bounds in zip(pairwise(levels), log_bounds(levels).to(x), strict=True):
         noisy = x + sigma * noise.normal(*x.shape[1:]).to(x)
         at = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
-        clean = to_x0(model.predict(noisy, at, labels), noisy, model.scalings(at))
-        return clean if clip is None else clean.clamp(-clip, clip)
-
-    terms = []
-    for low, high in pairwise(levels):
-        distance = (x - denoise(high)).square().flatten(1).sum(1)
-        terms.append(step_divergence(distance, x[0].numel(), high, low, variance))
-    deviation = reconstruction_deviation(levels, variance)
+        if variance == "learned":
+            prediction, v = model.predict_with_variance(noisy, at, labels)
+            log_variance = interpolated(v, *bounds)
+        else:
+            prediction = model.predict(noisy, at, labels)
+            log_variance = bounds[("posterior", "beta").index(variance)]
+        clean = to_x0(prediction, noisy, model.scalings(at))
+        clean = clean if clip is None else clean.clamp(-clip, clip)
+        if following:
+            term = step_divergence((x - clean).square(), log_variance, *transition(at, at * 0 + following))
+        else:
+            term = -gaussian_log_prob(x, clean, (log_variance / 2).exp(), bins)
+        terms.append(term.flatten(1).sum(1))
     return VariationalBound(
-        prior=prior_divergence(x, levels[-1]),
-        steps=torch.stack(terms, 1),
-        reconstruction=-gaussian_log_prob(x, denoise(levels[0]), deviation, bins).flatten(1).sum(1),
+        prior=prior_divergence(x, levels[0]), steps=torch.stack(terms[-2::-1], 1), reconstruction=terms[-1]
     )
 
 
@@ -100,28 +110,26 @@ def prior_divergence(x: Tensor, sigma: float) -> Tensor:
     return 0.5 * excess.flatten(1).sum(1)
 
 
-def step_divergence(
-    distance: Tensor, size: int, sigma: float, following: float, variance: Literal["posterior", "beta"]
-) -> Tensor:
-    """L_{t-1} from ||x0 - D||^2 (N,) over `size` numbers: KL of two Gaussians with means (1 - r^2)(x0 - D) apart."""
-    true = ancestral_noise(sigma, following, "posterior") ** 2
-    drawn = ancestral_noise(sigma, following, variance) ** 2
-    gap = (1 - (following / sigma) ** 2) ** 2 * distance
-    return 0.5 * (size * (math.log(drawn / true) + true / drawn - 1) + gap / drawn)
+def transition(sigma: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    """For steps between levels (N,) float64: log of the posterior's variance, and (1 - r^2)^2, its mean's slope in x0,
+    squared."""
+    log_true = ancestral_variance(sigma, following, "posterior").log()
+    return log_true, (1 - (following / sigma) ** 2).square()
 
 
-def reconstruction_deviation(levels: list[float], variance: Literal["posterior", "beta"]) -> float:
-    """Standard deviation of p(x0 | x_1): sqrt(beta_1); with posterior variances, whose first is 0, the second's."""
-    scale = math.hypot(1.0, levels[0])
-    if variance == "beta":
-        return levels[0] / scale
-    return ancestral_noise(levels[1], levels[0], "posterior") / scale
+def step_divergence(squares: Tensor, log_variance: Tensor, log_true: Tensor, slope: Tensor) -> Tensor:
+    """L_{t-1} of each number, from (x0 - D)^2 (N, ...): KL of two Gaussians with means (1 - r^2)(x0 - D) apart.
+
+    log_variance: of the reverse step, broadcasts to `squares`. log_true, slope: `transition`'s, (N,).
+    """
+    log_ratio = log_variance - column(log_true, squares)
+    return 0.5 * (log_ratio + (-log_ratio).exp() - 1 + column(slope, squares) * squares * (-log_variance).exp())
 
 
-def gaussian_log_prob(x: Tensor, mean: Tensor, deviation: float, bins: int | None) -> Tensor:
+def gaussian_log_prob(x: Tensor, mean: Tensor, deviation: Tensor, bins: int | None) -> Tensor:
     """log N(x; mean, deviation^2) elementwise; with `bins`, of the bin around x, the outermost reaching to infinity."""
     if bins is None:
-        return -0.5 * ((x - mean) / deviation).square() - math.log(deviation * math.sqrt(2 * math.pi))
+        return -0.5 * ((x - mean) / deviation).square() - (deviation * math.sqrt(2 * math.pi)).log()
     half = 1 / (bins - 1)
     offset = (x - mean).double()
     upper = torch.where(x > 1 - half, math.inf, (offset + half) / deviation)
@@ -170,7 +178,7 @@ def flow_log_prob(
         ahead, trace_ahead = denoise(grown * x + (1 - grown) * clean, following)
         x = grown * x + (1 - grown) * (clean + ahead) / 2
         gained = gained + growth * (x[0].numel() - (trace + trace_ahead) / 2)
-    deviation = math.hypot(1.0, model.sigma_max) if model.preserves_variance else model.sigma_max
+    deviation = torch.tensor(math.hypot(1.0, model.sigma_max) if model.preserves_variance else model.sigma_max)
     return gaussian_log_prob(x, torch.zeros_like(x), deviation, None).flatten(1).sum(1) + gained
 
 

@@ -24,7 +24,7 @@ from gencore_diffusion.denoiser import Denoiser, noise_levels
 from gencore_diffusion.embedding import log_level
 from gencore_diffusion.langevin import AnnealedLangevinSampler
 from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import check_label_drop, denoising_stages
+from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
 from gencore_diffusion.parametrization import Scalings, from_x0, preserving_scale, scalings
 from gencore_diffusion.samplers import SAMPLERS
 from gencore_diffusion.unet import UNetConfig
@@ -128,7 +128,9 @@ def ncsn(
             num_levels=num_levels,
             num_classes=num_classes,
         ),
-        stages=denoising_stages(steps=steps, learning_rate=learning_rate, label_drop=label_drop),
+        stages=denoising_stages(
+            DenoisingScoreMatching(label_drop=label_drop), steps=steps, learning_rate=learning_rate
+        ),
         batch_size=batch_size,
         ema=(EMA.half_life(ema_half_life),),
     )

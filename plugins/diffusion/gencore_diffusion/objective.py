@@ -67,7 +67,7 @@ def check_label_drop(num_classes: int | None, label_drop: float) -> None:
         )
 
 
-def denoising_stages(*, steps: int, learning_rate: float, label_drop: float) -> tuple[Stage, ...]:
+def denoising_stages(objective: Objective, *, steps: int, learning_rate: float) -> tuple[Stage, ...]:
     """One stage, one phase: Adam on the network, gradients clipped to norm 1, the rate warmed up."""
     phase = Phase(
         name="denoiser",
@@ -76,7 +76,7 @@ def denoising_stages(*, steps: int, learning_rate: float, label_drop: float) -> 
         max_gradient_norm=1.0,
         schedule=warm_up,
     )
-    return (Stage(objective=DenoisingScoreMatching(label_drop=label_drop), phases=(phase,), steps=steps),)
+    return (Stage(objective=objective, phases=(phase,), steps=steps),)
 
 
 def warm_up(iteration: int) -> float:

@@ -114,6 +114,10 @@ class OneStepSampler(DiffusionSampler):
     def step(self, sigma: float, following: float) -> Step:
         """The update from one noise level to the next."""
 
+    def stepper(self, model: Denoises, x: Tensor, sigmas: Sequence[float], condition: Tensor | None) -> Stepper:
+        """All steps along falling levels, for a batch like x."""
+        return Stepper(model, [self.step(*pair) for pair in pairwise(sigmas)], x, condition, self.settings)
+
     def _solve(
         self,
         model: Denoises,
@@ -123,8 +127,7 @@ class OneStepSampler(DiffusionSampler):
         condition: Tensor | None,
         callback: Callback | None,
     ) -> Tensor:
-        plan = [self.step(*pair) for pair in pairwise(sigmas)]
-        return walk(Stepper(model, plan, x, condition, self.settings), x, noise, callback)
+        return walk(self.stepper(model, x, sigmas, condition), x, noise, callback)
 
 
 def walk(stepper: Stepper, x: Tensor, noise: Noise | None, callback: Callback | None) -> Tensor:

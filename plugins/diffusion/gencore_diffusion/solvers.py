@@ -3,7 +3,7 @@
 All move x from a higher noise level s to a lower one t (both standard deviations, x = x0 + s eps), with D the model's
 x0 at (x, s) and r = t / s:
 
-    DDPM         x = r^2 x + (1 - r^2) D + t sqrt(1 - r^2) z    posterior variance; "beta" draws more: ancestral_noise
+    DDPM         x = r^2 x + (1 - r^2) D + t sqrt(1 - r^2) z    posterior variance; others: reverse_variance
     DDIM(eta)    x = r' x + (1 - r') D + u z,  u = eta t sqrt(1 - r^2),  r' = sqrt(t^2 - u^2) / s
     Euler        x = r x + (1 - r) D                            dx/ds = (x - D) / s
     Heun         trapezoid over an Euler step, after `churn` adds noise; the last step, to 0, is Euler's
@@ -20,33 +20,47 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar, get_args
 
 from torch import Tensor
 
 from gencore import Noise
 from gencore.config import check
 from gencore_diffusion.denoiser import Denoises
+from gencore_diffusion.reverse_variance import Variance, ancestral_noise, check_learned, log_bounds
 from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler, drawn, report
 from gencore_diffusion.stepping import Callback, Step, Stepper, combinations, combine
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DDPMSampler(OneStepSampler):
-    """Ancestral sampling. `variance`: the posterior's, or beta (upper bound), section 3.2 of the DDPM paper."""
+    """Ancestral sampling. `variance`: the posterior's, or beta (upper bound), section 3.2 of the DDPM paper; "learned":
+    the model's own, where it was trained to tell one."""
 
-    variance: Literal["posterior", "beta"] = "posterior"
+    variance: Variance = "posterior"
     order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         DiffusionSampler.__post_init__(self)
-        check(self.variance in ("posterior", "beta"), "variance", self.variance, '"posterior" or "beta"')
+        known = get_args(Variance)
+        check(self.variance in known, "variance", self.variance, ", ".join(f'"{name}"' for name in known))
 
     def step(self, sigma: float, following: float) -> Step:
-        """Equations 6 and 7."""
+        """Equations 6 and 7; with a learned variance, the share of it that is drawn: all, at the last step nothing."""
         kept = (following / sigma) ** 2
+        if self.variance == "learned":
+            return Step(sigma, 1 - kept, kept, float(following > 0))
         return Step(sigma, 1 - kept, kept, ancestral_noise(sigma, following, self.variance))
+
+    def stepper(self, model: Denoises, x: Tensor, sigmas: Sequence[float], condition: Tensor | None) -> Stepper:
+        """Raises GencoreError for a learned variance that the model does not have."""
+        if self.variance != "learned":
+            return OneStepSampler.stepper(self, model, x, sigmas, condition)
+        check_learned(model)
+        plan = [self.step(*pair) for pair in pairwise(sigmas)]
+        return Stepper(model, plan, x, condition, self.settings, bounds=log_bounds(sigmas))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,16 +223,3 @@ def trapezoid(sigma: float, following: float) -> Step:
     x + (t - s)/2 (d + d'), d = (x' - x)/(t - s), d' = (x' - D')/t  =  x/2 + x' (2t - s)/(2t) + D' (s - t)/(2t).
     """
     return Step(following, (sigma - following) / (2 * following), (2 * following - sigma) / (2 * following), 0.5)
-
-
-def ancestral_noise(sigma: float, following: float, variance: Literal["posterior", "beta"]) -> float:
-    """Standard deviation that DDPM draws: t sqrt(1 - r^2), or s sqrt(1 - r^2) sqrt((1 + t^2) / (1 + s^2)) for "beta".
-
-    None at the last step, to 0. The second is sqrt(beta / alpha-bar_t), the paper's sigma_t^2 = beta_t rescaled.
-    """
-    if following == 0:
-        return 0.0
-    share = math.sqrt(1 - (following / sigma) ** 2)
-    if variance == "posterior":
-        return following * share
-    return sigma * share * math.sqrt((1 + following**2) / (1 + sigma**2))

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from gencore.errors import GencoreError, NonFiniteError
-from gencore_diffusion.denoiser import Denoises
+from gencore_diffusion.compiled import run_compiled
+from gencore_diffusion.denoiser import Denoiser, Denoises
 from gencore_diffusion.parametrization import Scalings
+from gencore_diffusion.reverse_variance import interpolated
 from gencore_kernels.diffusion_step import StepRow, diffusion_step, stack_rows
 
 Callback = Callable[[int, int], None]
@@ -48,12 +50,20 @@ class Stepper:
 
     Raises GencoreError for guidance without a condition, NonFiniteError naming step and sigma where the model yields
     NaN or infinity: at once on the CPU, in `finish` elsewhere, since asking a GPU would wait for it at every step.
+    `bounds` (len(plan), 2): the noise of each step gets the model's own variance, between these two logarithms.
     """
 
     def __init__(
-        self, model: Denoises, plan: Sequence[Step], x: Tensor, condition: Tensor | None, settings: Settings
+        self,
+        model: Denoises,
+        plan: Sequence[Step],
+        x: Tensor,
+        condition: Tensor | None,
+        settings: Settings,
+        *,
+        bounds: Tensor | None = None,
     ) -> None:
-        self.model, self.plan, self.threshold = model, plan, settings.threshold
+        self.model, self.plan, self.takes_other = model, plan, any(step.other for step in plan)
         labels = model.labels(condition, len(x))
         check_guidance(settings.guidance, condition)
         plain = condition is None or settings.guidance in (0.0, 1.0)
@@ -67,29 +77,29 @@ class Stepper:
                     "trained with dropped labels, or takes none): leave guidance at 1."
                 )
             self.shown = torch.cat([labels, null])
-        self.copies = 1 if plain else 2
         sigmas = torch.tensor([step.sigma for step in plan], dtype=torch.float64)
-        self.sigmas = sigmas.to(x.device)
-        self.table = plan_table(plan, model.scalings(sigmas), settings).to(x.device)
+        table = plan_table(plan, model.scalings(sigmas), settings).to(x.device)
+        told = model.told(sigmas.to(x.device)) if isinstance(model, Denoiser) else (sigmas.to(x.device),)
+        bounds = None if bounds is None else bounds.to(x.device)
+        self.given = (told, table, bounds, self.shown, not plain, settings.threshold)
         self.places = torch.arange(len(plan), dtype=torch.int32, device=x.device)
         self.sums: list[tuple[int, Tensor]] = []
 
     def __call__(self, x: Tensor, step: int, other: Tensor | None = None) -> Tensor:
         """The state after step number `step` of the plan, of x's shape and dtype."""
-        sigma = self.sigmas[step].expand(self.copies * len(x))
-        out = self.model.predict(x if self.copies == 1 else torch.cat([x, x]), sigma, self.shown)
-        self._watch(step, out)
-        uncond = None
-        if self.copies == 2:
-            out, uncond = out.chunk(2)
-        return diffusion_step(
-            x, out, self.table, self.places[step], uncond=uncond, noise=other, threshold=self.threshold
-        )
-
-    def _watch(self, step: int, out: Tensor) -> None:
-        self.sums.append((step, out.sum()))
-        if out.device.type == "cpu":
+        backend = getattr(self.model, "step_backend", None)
+        if backend is None:
+            following, total = advance(x, other, self.places[step], self.model, *self.given)
+        else:
+            if other is None and self.takes_other and not self.plan[step].other:
+                other = torch.zeros_like(x)  # of coefficient 0; a tensor at every step, and not x, is the same graph
+            following, total = run_compiled(
+                advance, x, other, self.places[step], self.model, *self.given, backend=backend
+            )
+        self.sums.append((step, total))
+        if x.device.type == "cpu":
             self.finish()
+        return following
 
     def finish(self) -> None:
         """Raise NonFiniteError if any prediction so far was not finite."""
@@ -101,6 +111,37 @@ class Stepper:
                     "trained on."
                 )
         self.sums.clear()
+
+
+def advance(
+    x: Tensor,
+    other: Tensor | None,
+    place: Tensor,
+    model: Denoises,
+    told: tuple[Tensor, ...],
+    table: Tensor,
+    bounds: Tensor | None,
+    shown: Tensor | None,
+    guided: bool,
+    threshold: float | None,
+) -> tuple[Tensor, Tensor]:
+    """Step number `place` (an int32 scalar on x's device): the next state, and the sum of the network's output.
+
+    told: what the model is told of its noise level, by step. bounds: (steps, 2), the logarithms between which the
+    network chooses the variance of `other` (gencore_diffusion.reverse_variance). shown: labels, both copies' where
+    `guided`.
+    """
+    seen = torch.cat([x, x]) if guided else x
+    asked = (numbers.index_select(0, place.reshape(1)).expand(len(seen)) for numbers in told)
+    out = (model.evaluate if isinstance(model, Denoiser) else model.predict)(seen, *asked, shown)
+    total = out.sum()
+    if bounds is not None and other is not None:
+        low, high = bounds.index_select(0, place.reshape(1)).to(x.dtype).unbind(1)
+        other = other * (interpolated(out[: len(x), x.shape[1] :], low, high) / 2).exp()
+    if out.shape != seen.shape:
+        out = out[:, : x.shape[1]]
+    out, uncond = out.chunk(2) if guided else (out, None)
+    return diffusion_step(x, out, table, place, uncond=uncond, noise=other, threshold=threshold), total
 
 
 def plan_table(plan: Sequence[Step], coefficients: Scalings, settings: Settings) -> Tensor:

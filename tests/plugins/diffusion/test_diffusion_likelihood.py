@@ -89,7 +89,7 @@ def test_discrete_reconstruction_sums_to_one() -> None:
     values = torch.linspace(-1, 1, 17, dtype=torch.float64)
     for mean in (-1.3, -1.0, 0.21, 1.0):
         for deviation in (0.01, 0.3, 5.0):
-            logs = gaussian_log_prob(values, torch.full((17,), mean, dtype=torch.float64), deviation, 17)
+            logs = gaussian_log_prob(values, torch.full((17,), mean, dtype=torch.float64), torch.tensor(deviation), 17)
             assert logs.exp().sum().item() == pytest.approx(1.0, abs=1e-9)
             assert logs.isfinite().all()
 

@@ -281,7 +281,7 @@ def test_steps_must_be_positive(kind: type[DiffusionSampler], steps: int) -> Non
         (DDIMSampler, {"clip": 0.0}, "clip is 0.0"),
         (DDIMSampler, {"threshold": 2.0}, "threshold is 2.0"),
         (DDIMSampler, {"grid": "linear"}, "grid is 'linear'"),
-        (DDPMSampler, {"variance": "learned"}, "variance is 'learned'"),
+        (DDPMSampler, {"variance": "fixed"}, "variance is 'fixed'"),
         (HeunSampler, {"churn": -1.0}, "churn is -1.0"),
         (HeunSampler, {"churn_range": (2.0, 1.0)}, "churn_range"),
     ],
