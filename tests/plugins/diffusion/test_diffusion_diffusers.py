@@ -1,4 +1,4 @@
-"""The diffusers adapter against diffusers itself; what it refuses needs no diffusers."""
+"""The diffusers adapter against diffusers itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from hypothesis import given
@@ -63,7 +64,6 @@ def run_loop(scheduler: Any, steps: int, **keywords: Any) -> Tensor:
 @pytest.mark.parametrize(("name", "changes"), CASES, ids=lambda c: c if isinstance(c, str) else "-".join(c) or "plain")
 @pytest.mark.parametrize("steps", [7, 20])
 def test_loops_equal_diffusers(name: str, changes: dict[str, Any], steps: int) -> None:
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: nothing to compare with")
     theirs = getattr(diffusers, name)(**changes)
     ours = DiffusersScheduler(json.loads(theirs.to_json_string()))
     expected = run_loop(theirs, steps, name=name)
@@ -76,7 +76,6 @@ def test_loops_equal_diffusers(name: str, changes: dict[str, Any], steps: int) -
 
 @pytest.mark.parametrize("clipped", [False, True])
 def test_ddim_eta_equals_diffusers(clipped: bool) -> None:
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: nothing to compare with")
     options = {"eta": 0.6, "use_clipped_model_output": clipped}
     expected = run_loop(diffusers.DDIMScheduler(), 10, **options)
     got = run_loop(DiffusersScheduler({"_class_name": "DDIMScheduler"}), 10, **options)
@@ -111,7 +110,6 @@ UNET = {
 )
 def test_unet_is_numerically_equal(changes: dict[str, Any], tmp_path: Path) -> None:
     """The network, and a whole DDIM loop: our sampler on our model against diffusers' on theirs."""
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: nothing to compare with")
     torch.manual_seed(0)
     theirs = diffusers.UNet2DModel(**{**UNET, **changes}).eval()
     scheduler = diffusers.DDIMScheduler(num_train_timesteps=20, clip_sample=False, timestep_spacing="linspace")
@@ -136,7 +134,6 @@ def test_unet_is_numerically_equal(changes: dict[str, Any], tmp_path: Path) -> N
 
 def test_a_read_model_is_an_ordinary_one(tmp_path: Path) -> None:
     """Saved in our format and loaded again to the bit."""
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed: nothing to read")
     diffusers.UNet2DModel(**UNET).save_pretrained(tmp_path / "unet")
     model = from_diffusers(tmp_path)
     model.save_pretrained(tmp_path / "ours")
