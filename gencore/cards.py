@@ -42,8 +42,10 @@ def card_for(
             arxiv=spec.paper.arxiv or "",
             metrics=tuple(metrics),
             python="images = model.sample(16, seed=0)"
-            if samples or not isinstance(model, Encoder)
-            else "model.encode(x)",
+            if samples
+            else "model.encode(x)"
+            if isinstance(model, Encoder)
+            else "model.judge(x)",
             shell=f"gencore sample {name} -n 64 -o samples.png" if samples else "",
             has_samples=has_samples,
         )

@@ -183,9 +183,12 @@ def next_command(settings: RunSettings, out: Path) -> str:
     """A command line that shows what was trained."""
     from gencore.registry import default_registry
 
-    if "sampler" in default_registry().owner(settings.system)[1].roles:
+    roles = default_registry().owner(settings.system)[1].roles
+    if "sampler" in roles:
         return shlex.join(["gencore", "sample", str(out), "-n", "64", "-o", "samples.png"])
-    return shlex.join(["gencore", "reconstruct", str(out), "-o", "reconstructions.png"])
+    if "generator" in roles:
+        return shlex.join(["gencore", "reconstruct", str(out), "-o", "reconstructions.png"])
+    return shlex.join(["python", "-c", f"import gencore; print(gencore.from_pretrained({str(out)!r}))"])
 
 
 def is_first_process() -> bool:

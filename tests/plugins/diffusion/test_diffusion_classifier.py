@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 import gencore
 from gencore import Noise
 from gencore.errors import GencoreError
+from gencore.training.run import RunSettings, next_command, train
 from gencore_diffusion.edm import EDM, EDMConfig
 from gencore_diffusion.guidance import ClassifierGuided
 from gencore_diffusion.ideal import ideal_mixture
@@ -154,3 +156,14 @@ def test_guidance_refuses_a_classifier_that_does_not_fit() -> None:
 def test_default_range_holds_the_other_systems_ranges(name: str) -> None:
     recipe, classes = gencore.recipe(name), gencore.recipe("noisy-classifier")
     ClassifierGuided(recipe.model(recipe.config), classes.model(classes.config))
+
+
+def test_its_card_and_its_next_command_are_true(tmp_path: Path) -> None:
+    """It neither samples nor reconstructs, and nothing tells a reader to try."""
+    settings = RunSettings(system="noisy-classifier", steps=1, set=("width=8",))
+    train(settings, tmp_path / "run", quiet=True)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "model.judge(x)" in card
+    assert "sample" not in card
+    assert "print(gencore.from_pretrained" in next_command(settings, tmp_path / "run")
+    assert isinstance(gencore.from_pretrained(tmp_path / "run"), NoisyClassifier)
