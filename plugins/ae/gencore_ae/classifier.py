@@ -26,7 +26,7 @@ from gencore.data import Source, labelled_and_unlabelled, subset
 from gencore_ae.losses import squared_error
 from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
 from gencore_ae.reconstruction import Reconstruction, one_phase
-from gencore_ae.streams import balanced, filling
+from gencore_ae.streams import few_labels
 
 Method = Literal["two-stage", "fine-tune", "joint"]
 
@@ -109,7 +109,7 @@ def autoencoder_classifier(
     optimizer = Adam(learning_rate=learning_rate)
 
     def labelled(source: Source) -> Tensor:
-        return filling(balanced(source, tuple(range(num_classes)), num_labels), batch_size)
+        return few_labels(source, num_classes, num_labels, batch_size)
 
     def few(source: Source, model: Model) -> Source:
         return subset(source, labelled(source))

@@ -115,6 +115,21 @@ family = Family(
             tiny={**_TINY, "hidden": (16,)},
         ),
         SystemSpec(
+            name="stacked-denoising-autoencoder",
+            family="ae",
+            summary="Denoising layers trained one after the other, then fine-tuned with few labels",
+            paper=Paper(
+                title="Stacked Denoising Autoencoders: Learning Useful Representations in a Deep Network with a Local "
+                "Denoising Criterion",
+                authors="Vincent, Larochelle, Lajoie, Bengio & Manzagol",
+                year=2010,
+            ),
+            model="gencore_ae.classifier:AutoencoderClassifier",
+            recipe="gencore_ae.stacked_denoising:stacked_denoising_autoencoder",
+            roles=(*_ROLES, "critic"),
+            tiny={"data_shape": (1, 8, 8), "batch_size": 8, "widths": (16, 8)},
+        ),
+        SystemSpec(
             name="contractive-autoencoder",
             family="ae",
             summary="Penalises the encoder's Jacobian; tied weights",
@@ -174,6 +189,22 @@ family = Family(
             roles=_ROLES,
             claims=("compiles",),
             tiny={**_TINY, "hidden": (16,)},
+        ),
+        SystemSpec(
+            name="deep-embedded-clustering",
+            family="ae",
+            summary="Codes and cluster centres that follow their own surest assignments (DEC)",
+            paper=Paper(
+                title="Unsupervised Deep Embedding for Clustering Analysis",
+                authors="Xie, Girshick & Farhadi",
+                year=2016,
+                arxiv="1511.06335",
+            ),
+            model="gencore_ae.deep_clustering:ClusteringAutoencoder",
+            recipe="gencore_ae.deep_clustering:deep_embedded_clustering",
+            roles=(*_ROLES, "critic"),
+            claims=_EXACT,
+            tiny={**_TINY, "hidden": (16,), "num_clusters": 3, "refresh": 2},
         ),
     ),
 )

@@ -46,3 +46,8 @@ def of_classes(source: Source, classes: tuple[int, ...]) -> Source:
 def filling(indices: Tensor, batch_size: int) -> Tensor:
     """The indices, repeated until they fill a batch: few labelled examples, a larger batch."""
     return indices.repeat(-(-batch_size // len(indices)))
+
+
+def few_labels(source: Source, num_classes: int, count: int, batch_size: int) -> Tensor:
+    """Positions of `count` examples, evenly of every class, repeated until they fill a batch."""
+    return filling(balanced(source, tuple(range(num_classes)), count), batch_size)
