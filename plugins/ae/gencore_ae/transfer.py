@@ -34,10 +34,12 @@ def transfer_autoencoder(
     noise: float = 0.5,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`encoder_rate`: the encoder's rate in fine-tuning as a share of the decoder's; 0 freezes it. `num_target`
-    examples, evenly of the classes that are not `source_classes`. `tuning_steps`: as many as `steps` if None.
+    """`encoder_rate`: the encoder's rate in fine-tuning as a share of the decoder's; 0 freezes it, and at 1 both step
+    together (in turn, at one rate, Adam's momentum drives them apart: error 45 against 4.7 after 400 steps).
+    `num_target` examples, evenly of the classes that are not `source_classes`. `tuning_steps`: as many as `steps` if
+    None.
     """
-    check(encoder_rate >= 0, "encoder_rate", encoder_rate, "0 or more")
+    check(0 <= encoder_rate <= 1, "encoder_rate", encoder_rate, "a share from 0 to 1")
     check(bool(source_classes), "source_classes", source_classes, "at least one class")
 
     def target(source: Source, model: Model) -> Source:
@@ -49,10 +51,12 @@ def transfer_autoencoder(
     objective = Reconstruction(corrupt=corruption("gaussian", noise))
     optimizer = Adam(learning_rate=learning_rate)
     (training,) = one_phase(objective, optimizer, steps=steps)
-    phases = [Phase(name="decoder", parts=("decoder",), optimizer=optimizer)]
-    if encoder_rate:
+    phases: tuple[Phase, ...] = (Phase(name="decoder", parts=("decoder",), optimizer=optimizer),)
+    if encoder_rate == 1:
+        phases = training.phases
+    elif encoder_rate:
         slower = Adam(learning_rate=encoder_rate * learning_rate)
-        phases.append(Phase(name="encoder", parts=("encoder",), optimizer=slower))
+        phases += (Phase(name="encoder", parts=("encoder",), optimizer=slower),)
     return Recipe(
         name="transfer-autoencoder",
         model=DenseAutoencoder,
@@ -68,7 +72,7 @@ def transfer_autoencoder(
             Stage(
                 name="fine-tuning",
                 objective=objective,
-                phases=tuple(phases),
+                phases=phases,
                 steps=steps if tuning_steps is None else tuning_steps,
                 data=target,
                 frozen=() if encoder_rate else ("encoder",),

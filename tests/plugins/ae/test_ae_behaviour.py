@@ -60,13 +60,17 @@ def test_linear_autoencoder_is_pca(steps: int, holds: bool) -> None:
 
 @pytest.mark.parametrize("loss", ["squared", "bernoulli"])
 def test_deep_autoencoder_beats_pca_of_the_same_size(loss: str) -> None:
-    """And the error falls with the size of the code."""
-    ratios, errors = {2: 0.85, 5: 0.78}, []
-    for code_dim, bar in ratios.items():
+    """And the error falls from 2 to 5 to 30 numbers. (Of 64 pixels, 30 components leave next to nothing to beat.)
+
+    Squared, three seeds: 0.65 to 0.71 of PCA's error with 2 numbers, 0.59 to 0.62 with 5.
+    """
+    errors = {}
+    for code_dim in (2, 5, 30):
         model = fit("deep-autoencoder", code_dim=code_dim, hidden=(128, 64), steps=1500, error=loss)
-        errors.append(error(model))
-        assert errors[-1] < bar * pca_error(code_dim), (code_dim, errors)
-    assert errors[1] < 0.8 * errors[0]
+        errors[code_dim] = error(model)
+    assert errors[2] < 0.75 * pca_error(2), errors
+    assert errors[5] < 0.68 * pca_error(5), errors
+    assert errors[30] < 0.6 * errors[5] < 0.6 * 0.7 * errors[2], errors
 
 
 def test_deep_autoencoder_without_hidden_layers_is_not_better_than_pca() -> None:
@@ -82,17 +86,19 @@ def test_conv_autoencoder_beats_pca_of_the_same_size(upsampling: str) -> None:
     assert error(model) < 0.9 * pca_error(4) < error(untrained), error(model) / pca_error(4)
 
 
-@pytest.mark.parametrize(("regulariser", "strength", "holds"), [("noise", 0.5, True), ("none", 0.0, False)])
-def test_overcomplete_code_needs_a_regulariser(regulariser: str, strength: float, holds: bool) -> None:
-    """Regularised, it takes noise away and cannot rebuild what is no digit; free, it is the identity (the twin)."""
-    model = fit("overcomplete-autoencoder", steps=1500, regulariser=regulariser, strength=strength)
+def test_overcomplete_code_needs_a_regulariser() -> None:
+    """Regularised, it takes noise away and cannot rebuild what is no digit; free, it is the identity (the twin).
+
+    Three seeds: clean 0.004 to 0.005, noise passed on 0.76 against 0.22, nonsense 11.0 to 11.6 against 31 to 33.
+    """
+    free = fit("overcomplete-autoencoder", regulariser="none")
+    held = fit("overcomplete-autoencoder", regulariser="noise", strength=0.5)
     nonsense = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    passed_on = error(model, noisy()) / NOISE_ENERGY
-    assert (passed_on < 0.35) == holds, passed_on
-    assert (error(model, nonsense, nonsense) > 18) == holds
-    if not holds:
-        assert error(model) < 0.1
-        assert passed_on > 0.6
+    passed_on = [error(model, noisy()) / NOISE_ENERGY for model in (free, held)]
+    rebuilt = [error(model, nonsense, nonsense) for model in (free, held)]
+    assert error(free) < 0.01
+    assert passed_on[0] > 0.6 > 0.35 > passed_on[1], passed_on
+    assert rebuilt[1] > 2 * rebuilt[0], rebuilt
 
 
 def test_jacobian_penalty_regularises_too() -> None:
@@ -102,12 +108,12 @@ def test_jacobian_penalty_regularises_too() -> None:
 
 @pytest.mark.parametrize(("sparsity", "holds"), [(0.12, True), (0.0, False)])
 def test_sparse_codes_are_sparse_and_still_rebuild(sparsity: float, holds: bool) -> None:
-    """Twin: lambda = 0."""
-    model = fit("sparse-autoencoder", steps=1500, sparsity=sparsity)
+    """Twin: lambda = 0. Three seeds: 0.24 to 0.25 of the units, 0.96 to 0.97 explained; the twin uses 0.40 or more."""
+    model = fit("sparse-autoencoder", sparsity=sparsity)
     with torch.no_grad():
         active = (model.encode(TEST) > 1e-3).float().mean().item()
     explained = 1 - error(model) / VARIANCE
-    assert (active < 0.38 and explained > 0.92) == holds, (active, explained)
+    assert (active < 0.35 and explained > 0.94) == holds, (active, explained)
 
 
 def test_sparsity_is_evaded_without_unit_columns() -> None:
@@ -159,21 +165,24 @@ def test_linear_denoiser_is_the_posterior_mean(level: float, holds: bool) -> Non
 
 @pytest.mark.parametrize(("level", "holds"), [(0.5, True), (0.0, False)])
 def test_denoiser_takes_noise_away(level: float, holds: bool) -> None:
-    """Held-out digits under N(0, 0.5^2): a third of the noise's energy is left. Twin: trained without noise."""
+    """Held-out digits under N(0, 0.5^2): a quarter of the noise's energy is left. Twin: trained without noise."""
     left = error(fit("denoising-autoencoder", steps=1500, level=level), noisy()) / NOISE_ENERGY
-    assert (left < 0.35) == holds, left
+    assert (left < 0.3) == holds, left
 
 
 @pytest.mark.parametrize("jacobian", ["closed-form", "hutchinson"])
 def test_contractive_code_moves_little(jacobian: str) -> None:
-    """The Jacobian is a quarter or less of the twin's, whose penalty has weight 0; reconstruction still works."""
+    """The Jacobian is a quarter or less of the twin's, whose penalty has weight 0; reconstruction still works.
+
+    Three seeds, in closed form: 1.38 to 1.42 against 7.50 to 7.61; 0.16 to 0.17 of the variance is lost.
+    """
     norms = []
     for weight in (2.0, 0.0):
         model = fit("contractive-autoencoder", steps=1000, weight=weight, jacobian=jacobian)
         torch.manual_seed(0)
         norms.append(estimated_jacobian(model.encode, TEST, 50).mean().item())
-        assert error(model) < 0.35 * VARIANCE
-    assert norms[0] < norms[1] / 3, norms
+        assert error(model) < 0.25 * VARIANCE
+    assert norms[0] < norms[1] / 4, norms
 
 
 def test_stages_are_frozen_values() -> None:

@@ -199,6 +199,16 @@ def test_rates_of_fine_tuning() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("rate", "phases"),
+    [(0.0, [("decoder",)]), (0.1, [("decoder",), ("encoder",)]), (1.0, [("encoder", "decoder")])],
+)
+def test_parts_at_one_rate_step_together(rate: float, phases: list) -> None:
+    """In turn, at one rate, they drive each other apart (transfer.py)."""
+    recipe = gencore.recipe("transfer-autoencoder", encoder_rate=rate)
+    assert [phase.parts for phase in recipe.stages[1].phases] == phases
+
+
 def test_stages_of_transfer_see_their_classes() -> None:
     recipe = gencore.recipe("transfer-autoencoder", num_target=20)
     first, second = (stage.data(digits("train"), None) for stage in recipe.stages)
@@ -214,6 +224,7 @@ def test_stages_of_transfer_see_their_classes() -> None:
         ("autoencoder-classifier", {"method": "hope"}, "hope"),
         ("autoencoder-classifier", {"num_classes": 1}, "num_classes"),
         ("transfer-autoencoder", {"encoder_rate": -1.0}, "encoder_rate"),
+        ("transfer-autoencoder", {"encoder_rate": 2.0}, "encoder_rate"),
         ("transfer-autoencoder", {"source_classes": ()}, "source_classes"),
         ("document-autoencoder", {"word_dropout": 1.0}, "word_dropout"),
         ("document-autoencoder", {"data_shape": (1,)}, "data_shape"),
