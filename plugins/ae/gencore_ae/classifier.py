@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Stage
 from gencore.config import check
 from gencore.data import Source, labelled_and_unlabelled, subset
+from gencore.data.by_class import few_labels
 from gencore_ae.losses import squared_error
 from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
 from gencore_ae.reconstruction import Reconstruction, one_phase
-from gencore_ae.streams import few_labels
 
 Method = Literal["two-stage", "fine-tune", "joint"]
 

@@ -22,11 +22,11 @@ from torch import Tensor
 from gencore import Adam, Loss, Objective, Phase, Recipe, Stage
 from gencore.config import check
 from gencore.data import subset
+from gencore.data.by_class import few_labels
 from gencore_ae.classifier import AutoencoderClassifier, AutoencoderClassifierConfig, Classification
 from gencore_ae.corruption import corruption
 from gencore_ae.losses import bernoulli_error
 from gencore_ae.reconstruction import check_error
-from gencore_ae.streams import few_labels
 
 
 def layer_parts(depth: int, num_layers: int) -> tuple[str, str]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from gencore import Adam, Model, Phase, Recipe, Stage
 from gencore.config import check
 from gencore.data import Source, subset
+from gencore.data.by_class import balanced, filling, labels_of, of_classes
 from gencore_ae.corruption import corruption
 from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
 from gencore_ae.reconstruction import Reconstruction, one_phase
-from gencore_ae.streams import balanced, filling, labels_of, of_classes
 
 
 def transfer_autoencoder(

@@ -159,6 +159,22 @@ family = Family(
             tiny=_TINY_CONV,
         ),
         SystemSpec(
+            name="semi-supervised-vae",
+            family="vae",
+            summary="M2: a class and a normal latent, from a few labelled and many unlabelled images",
+            paper=Paper(
+                title="Semi-supervised Learning with Deep Generative Models",
+                authors="Kingma, Rezende, Mohamed & Welling",
+                year=2014,
+                arxiv="1406.5298",
+            ),
+            model="gencore_vae.semi_supervised_vae:SemiSupervisedVAE",
+            recipe="gencore_vae.semi_supervised_vae:semi_supervised_vae",
+            roles=("encoder", "generator", "critic", "sampler"),
+            claims=("bound", "compiles", "conditional"),
+            tiny={**_TINY, "num_labels": 10},
+        ),
+        SystemSpec(
             name="naive-monte-carlo",
             family="vae",
             summary="A decoder trained without an encoder: the counter-example that needs the bound",

@@ -10,12 +10,12 @@ from torch import nn
 
 import gencore
 from gencore.data import InMemory, arrays, digits
+from gencore.data.by_class import balanced, filling, of_classes
 from gencore.errors import GencoreError
 from gencore_ae.classifier import JointObjective, classification
 from gencore_ae.docstring_corpus import count_words
 from gencore_ae.documents import CORPUS, DocumentReconstruction, nats_a_word, word_probabilities
 from gencore_ae.networks import DenseAutoencoder
-from gencore_ae.streams import balanced, filling, of_classes
 
 
 def source(count: int = 40, classes: int = 4) -> InMemory:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gencore.config import check
-from gencore.data import Source, subset
+from gencore.data.source import Source
+from gencore.data.views import subset
 from gencore.errors import GencoreError
 
 

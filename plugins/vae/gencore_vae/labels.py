@@ -1,0 +1,24 @@
+"""Labels as what networks take."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gencore.errors import GencoreError
+
+
+def one_hot(label: Tensor, num_classes: int, count: int) -> Tensor:
+    """label (count,) integers in [0, num_classes) -> (count, num_classes) float32.
+
+    Raises GencoreError for another shape, floats, and labels out of range.
+    """
+    if label.shape != (count,) or label.is_floating_point():
+        raise GencoreError(
+            f"the labels are {tuple(label.shape)} {label.dtype}; expected ({count},) integers, one for each example."
+        )
+    low, high = (int(bound) for bound in torch.aminmax(label))
+    if low < 0 or high >= num_classes:
+        raise GencoreError(f"labels go from {low} to {high}; expected 0 to {num_classes - 1} (num_classes).")
+    return F.one_hot(label.long(), num_classes).float()
