@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "gumbel-softmax-vae": {**BINARY, **DENSE, "latent_dim": 2, "num_categories": 3},
     "pixel-vae": {**BINARY, **DENSE, "latent_dim": 1, "feature_maps": 2, "pixel_width": 3, "pixel_layers": 2},
+    "semi-supervised-vae": {**BINARY, **DENSE, "latent_dim": 1, "num_classes": 2},
     "naive-monte-carlo": {**LINE, **DENSE, "latent_dim": 1, "decoder_std": 1.0},
 }
 
@@ -88,22 +89,21 @@ def latents(model: Any) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def exact_log_prob(model: Any, x: Tensor) -> Tensor:
-    """log p(x) (N,) by summing over all latents."""
+    """log p(x) (N,) by summing over all latents, and over the classes, equally likely, where the model has some."""
     z, log_mass = latents(model)
+    classes = getattr(model.config, "num_classes", None)
+    conditions = [None] if classes is None else [torch.full((len(z),), label) for label in range(classes)]
     rows = []
     for one in x:
-        log_likelihood = model.generate(z).log_prob(one.expand(len(z), *one.shape))
-        rows.append((log_likelihood + log_mass).logsumexp(0))
-    return torch.stack(rows)
+        of_class = [model.generate(z, condition=c).log_prob(one.expand(len(z), *one.shape)) for c in conditions]
+        rows.append(torch.stack([(log_prob + log_mass).logsumexp(0) for log_prob in of_class]))
+    return log_mean_exp(torch.stack(rows), 1)
 
 
 @torch.no_grad()
 def draw(model: Any, n: int) -> Tensor:
     """Samples of the model itself, not the means that pictures show."""
-    if not hasattr(model, "draw_prior"):
-        return model.sample(n, seed=5)
-    noise = gencore.Noise(5, 0, n)
-    return model.generate(model.draw_prior(noise)).draw(noise)[0]
+    return model.sample(n, seed=5, **({"output": "sample"} if hasattr(model, "draw_prior") else {}))
 
 
 def some(model: Any, n: int) -> Tensor:
