@@ -71,11 +71,13 @@ def list_command(
 def info(name: Annotated[str, typer.Argument(help="A system.")], as_json: Json = False) -> None:
     """One system: its paper, roles, and the arguments of its recipe."""
     import inspect
+    import typing
 
     from gencore.registry import default_registry
 
     plugin, spec = default_registry().owner(name)
-    parameters = inspect.signature(default_registry().resolve(name, "recipe")).parameters.values()
+    recipe = default_registry().resolve(name, "recipe")
+    parameters = inspect.signature(recipe).parameters.values()
     if as_json:
         described = dataclasses.asdict(spec) | {"distribution": plugin.distribution}
         described["arguments"] = {p.name: p.default for p in parameters}
@@ -83,7 +85,8 @@ def info(name: Annotated[str, typer.Argument(help="A system.")], as_json: Json =
         return
     typer.echo(f"{spec.name}: {spec.summary}\n{spec.paper.title}\n{spec.paper}")
     typer.echo(f"family {spec.family}, from {plugin.distribution} {plugin.version}; roles: {', '.join(spec.roles)}")
-    rows = [(p.name, str(p.annotation), repr(p.default)) for p in parameters]
+    kinds = typing.get_type_hints(recipe)
+    rows = [(p.name, inspect.formatannotation(kinds[p.name]), repr(p.default)) for p in parameters]
     _print_rows("Arguments of the recipe (--set name=value)", ("name", "type", "default"), rows, False)
 
 

@@ -52,6 +52,7 @@ def test_info() -> None:
     assert described["paper"]["arxiv"] == "1704.00028"
     assert described["arguments"]["critic_steps"] == 5
     assert "critic_steps" in run("info", "wgan-gp")
+    assert "'stddev'" in run("info", "improved-gan"), "the values behind the alias BatchView"
 
 
 def test_plugins_and_doctor() -> None:
