@@ -1,4 +1,5 @@
-"""SIGKILL at a random instant of a little training that writes a checkpoint after every iteration, then a resume.
+"""A signal at a random instant of a little training that writes a checkpoint after every iteration, then a resume.
+SIGKILL ends it on the spot; SIGINT is a Ctrl-C that nothing holds back, and comes up through whatever was being done.
 
 The trainings run in children of a fork server that has torch loaded: a tenth of a second each instead of five. Most of
 a child's time goes into writing, so most kills strike while a checkpoint or the model directory is being written.
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 3
+INTERRUPTED = 1
+"""The exit status of a child that a KeyboardInterrupt has ended."""
 PRELOAD = [
     *("torch", "torch._dynamo", "accelerate", "huggingface_hub", "huggingface_hub.serialization"),
     *("gencore.testing.conformance", "gencore.training.callbacks", "gencore.pretrained", "gencore.data.bundled"),
@@ -91,7 +94,14 @@ def run_whole(folder: Path, system: str, *, sync: bool = False) -> float:
 
 
 def run_killed(
-    folder: Path, system: str, seconds: float, draw: random.Random, *, kills: int, sync: bool = False
+    folder: Path,
+    system: str,
+    seconds: float,
+    draw: random.Random,
+    *,
+    kills: int,
+    sync: bool = False,
+    number: signal.Signals = signal.SIGKILL,
 ) -> list[Kill]:
     """Killed `kills` times at instants drawn from [0, seconds), resumed each time, and in the end left alone;
     fewer times where it ends before."""
@@ -101,9 +111,10 @@ def run_killed(
         child, began = start(folder, system, sync)
         child.join(max(0.0, instant - (time.monotonic() - began)))
         if child.exitcode is None:
-            os.kill(child.pid, signal.SIGKILL)
+            os.kill(child.pid, number)
         child.join()
-        assert child.exitcode in (0, -signal.SIGKILL), f"{system} ended with {child.exitcode}"
+        ends = (0, -number) if number == signal.SIGKILL else (0, INTERRUPTED)
+        assert child.exitcode in ends, f"{system} ended with {child.exitcode}"
         left = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
         events.append(
             Kill(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def test_killed_and_resumed_to_the_bit(system: str, tmp_path: Path) -> None:
     seconds = run_whole(tmp_path / "whole", system)
     events = run_killed(tmp_path / "killed", system, seconds, random.Random(f"{SEED} {system}"), kills=1)
     assert differences(tmp_path / "whole", tmp_path / "killed") == [], (SEED, events)
+
+
+@pytest.mark.parametrize("system", ["dcgan", "vq-vae", "ddpm"])
+def test_ctrl_c_at_any_point(system: str, tmp_path: Path) -> None:
+    """A KeyboardInterrupt that comes up through whatever was being done, such as the writing of a checkpoint."""
+    seconds = run_whole(tmp_path / "whole", system)
+    draw = random.Random(f"{SEED} {system}")
+    events = run_killed(tmp_path / "stopped", system, seconds, draw, kills=4, number=signal.SIGINT)
+    assert differences(tmp_path / "whole", tmp_path / "stopped") == [], (SEED, events)
