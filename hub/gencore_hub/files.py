@@ -85,8 +85,9 @@ def inside(directory: Path, subfolder: str | None) -> Path:
         return directory
     check_subfolder(subfolder)
     path = directory / subfolder
-    if not any(path.resolve().is_relative_to(root) for root in roots(directory)):
-        raise HubError(f"the subfolder {subfolder!r} is a link that leads out of {directory}.")
+    real = Path(os.path.realpath(path))  # unlike Path.resolve it survives a loop of links
+    if not any(real.is_relative_to(root) for root in roots(directory)):
+        raise HubError(f"the subfolder {shorten(subfolder)} is a link that leads out of {directory}.")
     return path
 
 

@@ -79,13 +79,15 @@ def locate(
         )
     assert source.path is not None
     path = inside(source.path, subfolder)
-    if not path.is_dir():
-        raise HubError(f"{source.path} has no subfolder {subfolder!r}.")
+    if not os.path.isdir(path):
+        raise HubError(f"{source.path} has no subfolder {shorten(subfolder)}.")
     return path
 
 
 def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Source:
     """Decides what `name` stands for (see `locate`) without touching the network.
+
+    What can be no path, for it is too long or cannot be encoded, is no directory: os.path says so, and pathlib raises.
 
     Raises:
         HubError: nothing, or more than one thing; or a revision where there are none.
@@ -100,13 +102,13 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Source
         try:
             return _directory(Path(name).expanduser(), revision)
         except RuntimeError as error:  # "~nobody/model"
-            raise HubError(f"there is no home directory for {name!r}.") from error
+            raise HubError(f"there is no home directory for {shorten(name)}.") from error
     if "/" not in name:
         return _bare(name, revision)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return _directory(Path(name), revision)
     if name.partition("@")[0].count("/") > 1:
-        raise HubError(f"there is no directory {name!r}, and a Hub id has one '/': 'org/name'.")
+        raise HubError(f"there is no directory {shorten(name, 1000)}, and a Hub id has one '/': 'org/name'.")
     return _hub(name, revision)
 
 
@@ -150,22 +152,22 @@ def _is_path(name: str) -> bool:
 
 
 def _directory(path: Path, revision: str | None) -> Source:
-    if path.is_dir():
+    if os.path.isdir(path):
         if revision is not None:
             raise HubError(
                 f"revision={revision!r} is for repositories on the Hub, and {path} is a directory here. Leave it out, "
                 f"or write {HUB_PREFIX}org/name for a repository."
             )
         return Source("local", path)
-    if path.exists():
+    if os.path.exists(path):
         raise HubError(f"{path} is a file. Expected the directory that holds it, with a config.json.")
-    raise HubError(f"there is no directory {path}.")
+    raise HubError(f"there is no directory {shorten(str(path), 1000)}.")
 
 
 def _bare(name: str, revision: str | None) -> Source:
     known = bundled()
     if name not in known:
-        if Path(name).exists():
+        if os.path.exists(name):
             return _directory(Path(name), revision)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -173,7 +175,7 @@ def _bare(name: str, revision: str | None) -> Source:
             f"{shorten(name)} is neither a bundled model nor a directory here.{guess} Bundled: "
             f"{', '.join(known) or 'none'}. On the Hub a name is 'org/name'."
         )
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         raise HubError(
             f"{name!r} is both a bundled model and a directory here. Write './{name}' for the directory; for the "
             "bundled model, work from another directory or rename yours."

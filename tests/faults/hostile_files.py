@@ -34,7 +34,7 @@ def weights(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 awkward = st.sampled_from(
-    ("..", "/", "@", "--", "\x00", "~", "\\", "%2e%2e", "a", "org", "refs/pr/1", "hf://", ".git", " ", "C:")
+    ("x" * 300, "..", "/", "@", "--", "\x00", "~", "\\", "%2e%2e", "a", "org", "refs/pr/1", "hf://", ".git", " ", "C:")
 )
 names = st.lists(awkward | st.text(max_size=5), max_size=6).map("".join)
 """Repository names and revisions, most of them malformed."""

@@ -47,6 +47,28 @@ def test_near_matches_are_suggested(shelf: Path) -> None:
     assert "Did you mean" not in str(caught.value)
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "name", [LONG, f"./{LONG}", f"a/{LONG}", f"a/b/{LONG}", "a/" * 3000, f"~{LONG}/x", "\udcff", "./\udcff"]
+)
+def test_what_can_be_no_path_is_no_directory(name: str, bundle: Path) -> None:
+    """The operating system refuses to look for it; that is no crash."""
+    for one in (name, Path(name)):
+        with pytest.raises(HubError) as caught:
+            resolve(one)
+        assert len(str(caught.value)) < 1500
+
+
+def test_a_subfolder_that_can_be_no_path(save: Callable[..., Path], tmp_path: Path) -> None:
+    path = save(torch.nn.Linear(2, 2))
+    (path / "loop").symlink_to("loop")
+    for subfolder in (LONG, f"a/{LONG}", "a/" * 3000 + "a", "loop", "loop/b"):
+        with pytest.raises(HubError, match="has no subfolder"):
+            locate(path, subfolder=subfolder)
+
+
 def test_directories(shelf: Path, save: Callable[..., Path]) -> None:
     here = Path.cwd()
     for name in ("runs/mine", "plain", "runs/a@b", "deep/er/still"):
