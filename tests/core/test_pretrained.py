@@ -13,6 +13,7 @@ import gencore
 from gencore.config import to_json
 from gencore.errors import GencoreError, PluginError
 from gencore.testing import no_network
+from gencore_hub import HubError
 
 
 @pytest.fixture
@@ -108,6 +109,20 @@ def test_config_that_declares_far_more_than_the_weights(saved: Path) -> None:
     config = json.loads((saved / "config.json").read_text())["config"]
     edit(saved, config=config | {"latent_dim": 10**12})
     with pytest.raises(ValueError, match="do not belong together"):
+        gencore.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError("odd"), RuntimeError("odd"), ZeroDivisionError("odd")])
+def test_whatever_a_constructor_raises_names_the_file(
+    error: Exception, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gencore_gan.networks import ConvGAN
+
+    def fail(self: object, config: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ConvGAN, "__init__", fail)
+    with pytest.raises(HubError, match=rf"config\.json in .* cannot be built: {type(error).__name__}: .*odd"):
         gencore.from_pretrained(saved)
 
 

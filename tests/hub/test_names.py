@@ -131,6 +131,28 @@ def test_revisions_that_would_be_paths_are_refused(bundle: Path, revision: str) 
         resolve(f"org/name@{revision}")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "org/..",
+        "org/a..b",
+        "o..g/a",
+        "org/.a",
+        "org/-a",
+        "org/a--b",
+        "org/a.git",
+        "org/a.",
+        "org/a-",
+        "org/a%2e",
+        "o/a b",
+    ],
+)
+def test_what_is_no_hub_id_is_refused(bundle: Path, name: str) -> None:
+    """The client makes a folder's name of an id, with "--" for "/"."""
+    with pytest.raises(HubError, match="is not a Hub id"):
+        resolve(f"hf://{name}")
+
+
 def test_a_directory_named_like_a_hub_id_wins_and_the_prefix_overrules_it(bundle: Path) -> None:
     Path("org/name").mkdir(parents=True)
     assert resolve("org/name") == Source("local", Path("org/name"))
