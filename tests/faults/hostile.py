@@ -33,9 +33,12 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 class Watch:
     """`with watch:` notes in `watch.seen` what reading a file has no business doing: other programs, files opened for
-    writing or moved, pickles, sockets. A process keeps it for ever."""
+    writing or moved, pickles, sockets. A process keeps it for ever. Torch's compiler, which some operations on the meta
+    device import, makes a folder for its caches as it is imported, whatever is loaded; so it is imported here."""
 
     def __init__(self) -> None:
+        import torch._dynamo
+
         self.seen: list[str] = []
         self.on = False
         sys.addaudithook(self._hook)
