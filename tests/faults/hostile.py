@@ -37,7 +37,7 @@ class Watch:
     device import, makes a folder for its caches as it is imported, whatever is loaded; so it is imported here."""
 
     def __init__(self) -> None:
-        import torch._dynamo
+        import torch._dynamo  # noqa: F401
 
         self.seen: list[str] = []
         self.on = False
