@@ -3,6 +3,7 @@ code if they were unpickled or imported, and a watch over what the process does 
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -136,6 +137,21 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
+def like(value: Any) -> st.SearchStrategy[Any]:
+    """Values of the same kind, such as pass the first checks."""
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, int):
+        return st.integers(0, 9) | st.sampled_from((16, 64, 1000, 10**5, 2**24, 10**9, 2**63, -1))
+    if isinstance(value, float):
+        return st.floats(0, 2) | st.sampled_from((-1.0, 1e-300, 1e300))
+    if isinstance(value, list) and value:
+        return st.lists(like(value[0]), max_size=6) | st.tuples(like(value[0]), st.integers(0, 3000)).map(
+            lambda pair: [pair[0]] * pair[1]
+        )
+    return values
+
+
 @st.composite
 def configs(draw: st.DrawFn, config: dict[str, Any]) -> bytes:
     """The bytes of a config.json made from a real one by one to three changes, most of them in the model's config;
@@ -148,7 +164,8 @@ def configs(draw: st.DrawFn, config: dict[str, Any]) -> bytes:
             path = draw(st.sampled_from(inside))
         else:
             path = draw(st.sampled_from([path for path in places(config) if path]))
-        config = put(config, path, draw(values))
+        old = functools.reduce(lambda item, key: item[key], path, config)
+        config = put(config, path, draw(values if draw(st.booleans()) else like(old)))
         if not isinstance(config.get("config"), dict):
             break
     text = json.dumps(config)
