@@ -34,10 +34,14 @@ def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...
     taken: list[dict[str, int]] = []
 
     class Take:
+        between = 0
+
         def after_step(self, trainer: Any) -> None:
-            """Sum up what this stage's iteration exchanged."""
-            taken.append({kind: sum(n for k, n in exchanges if k == kind) for kind in ("all_reduce", "broadcast")})
+            """Sum up what this stage's iteration exchanged; between stages the trainer shares the buffers out."""
+            own = exchanges[self.between :]
+            taken.append({kind: sum(n for k, n in own if k == kind) for kind in ("all_reduce", "broadcast")})
             exchanges.clear()
+            self.between = len(list(trainer.model.buffers()))
 
     trainer = Trainer(dataclasses.replace(recipe, stages=stages), source, cpu=True, callbacks=(Take(),))
     with recorded() as exchanges:
