@@ -17,7 +17,7 @@ import gencore
 from gencore.distributed import refuse_unsupported
 from gencore.errors import GencoreError
 from gencore.testing import run_processes
-from gencore.testing.conformance import tiny_model, tiny_recipe, tiny_source
+from gencore.testing.conformance import tiny_model, tiny_recipe, tiny_source, train_tiny
 from gencore.training.checkpoint import checkpoints, read
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,14 @@ def test_four_processes_end_bit_equal(tmp_path: Path) -> None:
     for other in others:
         assert first.keys() == other.keys()
         assert [name for name in first if not torch.equal(first[name], other[name])] == []
+
+
+@pytest.mark.parametrize("system", ["conv-autoencoder", "vq-vae"])
+def test_a_step_of_four_is_a_step_of_one_with_four_times_the_batch(system: str, tmp_path: Path) -> None:
+    """For systems that claim it; the conformance suite does it with two processes for all of those."""
+    one = train_tiny(system, 16)
+    for rank in run_processes(train_tiny, 4, tmp_path, system, 4):
+        torch.testing.assert_close(rank, one, rtol=1e-4, atol=1e-5)
 
 
 def test_a_rank_that_dies_takes_the_run_down(tmp_path: Path) -> None:

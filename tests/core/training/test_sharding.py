@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,12 +41,12 @@ def state(trainer: gencore.Trainer) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def train(systems: tuple[str, ...], shard: bool) -> dict[str, torch.Tensor]:
+def train(systems: tuple[str, ...], shard: bool, precision: Any = "no") -> dict[str, torch.Tensor]:
     """Everything that a checkpoint has after three iterations of each stage, two batches added up."""
     states = {}
     for system in systems:
         made = clipped(system, 3)
-        trainer = gencore.Trainer(made, tiny_source(made), cpu=True, shard=shard, accumulation=2)
+        trainer = gencore.Trainer(made, tiny_source(made), cpu=True, shard=shard, accumulation=2, precision=precision)
         trainer.fit()
         states |= {f"{system}/metrics/{name}": value.clone() for name, value in trainer.metrics.items()}
         states |= {f"{system}/{name}": tensor for name, tensor in state(trainer).items()}
@@ -64,6 +65,16 @@ def test_sharded_training_is_data_parallel_training(tmp_path: Path) -> None:
         assert any(f"{system}/optimizer" in name for name in both)
         norms = [value for name, value in both.items() if f"{system}/metrics" in name and "gradient_norm" in name]
         assert all(norm > 1e-3 for norm in norms)
+
+
+@pytest.mark.slow
+def test_mixed_precision_is_the_same_sharded(tmp_path: Path) -> None:
+    both, sharded, whole = (
+        run_processes(train, 2, tmp_path, ("vae",), shard, precision)[0]
+        for shard, precision in ((False, "bf16"), (True, "bf16"), (True, "no"))
+    )
+    torch.testing.assert_close(sharded, both, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(sharded["vae/metrics/autoencoder/loss"], whole["vae/metrics/autoencoder/loss"])
 
 
 def held() -> dict[str, torch.Tensor]:
