@@ -40,7 +40,7 @@ def obstacles(recipe: Recipe) -> list[str]:
             reasons.append(f"{where} has a joint phase")
         if stage.begin:
             reasons.append(f"{where} changes the model when it begins")
-    return reasons
+    return list(dict.fromkeys(reasons))
 
 
 def refuse_unshardable(recipe: Recipe, *, compile: bool) -> None:
