@@ -68,16 +68,18 @@ def shard(step: nn.Module, model: Model, device: torch.device) -> None:
 
 
 def gathered_at_once(model: Model) -> int:
-    """Parameters that a process holds whole, at most, beside its share: those of no unit, and of the region that has
-    the most together with its two largest blocks (one under way, one on its way)."""
-    sizes = {unit: sum(p.numel() for p in unit.parameters()) for unit in units(model)}
+    """Parameters that a process holds whole, at most, beside its share: those of no unit, those of a region and a block
+    in it that are under way, and those of the unit that is fetched meanwhile."""
     regions = [model.get_submodule(region) for region in model.regions]
-    most = [0]
+    inner = {region: list(_blocks(region)) for region in regions}
+    sizes = {unit: _size(unit) for unit in units(model)}
+    own = {unit: size - sum(sizes.get(block, 0) for block in inner.get(unit, ())) for unit, size in sizes.items()}
+    most = 0
     for region in regions:
-        blocks = sorted((sizes[block] for block in dict.fromkeys(_blocks(region)) if block in sizes), reverse=True)
-        most.append(sizes.get(region, 0) - sum(blocks) + sum(blocks[:2]))
-    outside = set(model.parameters()).difference(p for region in regions for p in region.parameters())
-    return sum(p.numel() for p in outside) + max(most)
+        under_way = [region, *sorted(inner[region], key=lambda block: own.get(block, 0))[-1:]]
+        fetched = max((size for unit, size in own.items() if unit not in under_way), default=0)
+        most = max(most, sum(own.get(unit, 0) for unit in under_way) + fetched)
+    return _size(model) - sum(own.values()) + most
 
 
 @contextlib.contextmanager
@@ -142,6 +144,10 @@ def whole_copy(model: Model) -> Model:
     if tensors:
         copy.load_state_dict(tensors)
     return copy
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -20,7 +20,7 @@ from gencore.registry import list_systems
 from gencore.testing import run_processes
 from gencore.testing.conformance import StopAt, tiny_recipe, tiny_source
 from gencore.training import checkpoint
-from gencore.training.sharding import obstacles, refuse_unshardable, units
+from gencore.training.sharding import gathered_at_once, obstacles, refuse_unshardable, units
 
 SYSTEMS = ("ddpm", "vae", "vq-vae", "dcgan")
 
@@ -265,3 +265,14 @@ def test_units_are_blocks_then_regions() -> None:
     assert model.network.down[0]["residual"] in found
     assert len(found) > 8
     assert units(gencore.create("dcgan"))[0].__class__ is torch.nn.Sequential
+
+
+def test_what_is_gathered_at_once() -> None:
+    """DCGAN's second player is fetched while the first is under way; of DDPM's network what is in no block, and the two
+    largest blocks; VQ-VAE's prior is in no region."""
+    dcgan, ddpm, vqvae = (gencore.create(name) for name in ("dcgan", "ddpm", "vq-vae"))
+    size = lambda *modules: sum(p.numel() for module in modules for p in module.parameters())
+    assert gathered_at_once(dcgan) == size(dcgan)
+    blocks = sorted(size(unit) for unit in units(ddpm) if unit is not ddpm.network)
+    assert gathered_at_once(ddpm) == size(ddpm) - sum(blocks[:-2]) < size(ddpm) / 2
+    assert size(vqvae.prior) < gathered_at_once(vqvae) < size(vqvae)
