@@ -125,3 +125,18 @@ def test_ways_to_distribute_that_are_not_offered(monkeypatch: pytest.MonkeyPatch
         refuse_unsupported(Launched("MULTI_CPU"))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     refuse_unsupported(Launched("MULTI_CPU"))
+    made = tiny_recipe("gan")
+    for variable in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"):
+        monkeypatch.setenv(variable, "true")
+        with pytest.raises(GencoreError, match="launched with"):
+            gencore.Trainer(made, tiny_source(made), cpu=True)
+        monkeypatch.delenv(variable)
+    gencore.Trainer(made, tiny_source(made), cpu=True)
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher that says two, and nothing that joins them: an error, not two trainings."""
+    made = tiny_recipe("gan")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GencoreError, match="2 processes were started, but they found no way to work together"):
+        gencore.Trainer(made, tiny_source(made), cpu=True)
