@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.profiler import ProfilerActivity, profile
 
 from gencore.api import recipe
 from gencore.errors import GencoreError
@@ -30,22 +32,16 @@ def measure_statistics(recipe: Recipe, source: Any) -> tuple[dict[str, int], ...
     from gencore.distributed import recorded
     from gencore.training.trainer import Trainer
 
-    stages = tuple(dataclasses.replace(stage, steps=1) for stage in recipe.stages)
     taken: list[dict[str, int]] = []
 
-    class Take:
-        between = 0
+    class Recording(Trainer):
+        def _iterate(self, run: Any) -> None:
+            with recorded() as exchanges:
+                super()._iterate(run)
+            taken.append({kind: sum(n for k, n in exchanges if k == kind) for kind in ("all_reduce", "broadcast")})
 
-        def after_step(self, trainer: Any) -> None:
-            """Sum up what this stage's iteration exchanged; between stages the trainer shares the buffers out."""
-            own = exchanges[self.between :]
-            taken.append({kind: sum(n for k, n in own if k == kind) for kind in ("all_reduce", "broadcast")})
-            exchanges.clear()
-            self.between = len(list(trainer.model.buffers()))
-
-    trainer = Trainer(dataclasses.replace(recipe, stages=stages), source, cpu=True, callbacks=(Take(),))
-    with recorded() as exchanges:
-        trainer.fit()
+    trainer = Recording(_one_iteration(recipe), source, cpu=True)
+    trainer.fit()
     trainer.close()
     return tuple(taken)
 
@@ -61,48 +57,42 @@ def measure_sharded(system: str, **overrides: Any) -> tuple[dict[str, int], ...]
     if refusals:
         raise GencoreError(f"{system} cannot be trained fully sharded: {'; '.join(refusals)}.")
     with tempfile.TemporaryDirectory() as folder:
-        counted, _ = run_processes(_count_sharded, 2, Path(folder), system, overrides)
+        try:
+            counted, _ = run_processes(_count_sharded, 2, Path(folder), system, overrides)
+        except ProcessRaisedException as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise GencoreError(f"{system} failed to train fully sharded on two processes: {reason}") from error
     return tuple(
         {kind: int(n) for kind, n in zip(_COLLECTIVES, stage, strict=True)} for stage in counted["bytes"].tolist()
     )
 
 
 def _count_sharded(system: str, overrides: dict[str, Any]) -> dict[str, Tensor]:
-    from torch.profiler import ProfilerActivity, profile
-
     from gencore.training.trainer import Trainer
 
-    made = recipe(system, **overrides)
-    stages = tuple(dataclasses.replace(stage, steps=1) for stage in made.stages)
     counts = []
 
-    class Count:
-        def __init__(self) -> None:
-            self.begin()
+    class Profiled(Trainer):
+        def _iterate(self, run: Any) -> None:
+            with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+                super()._iterate(run)
+            counts.append([self._bytes(seen.events(), *collective) for collective in _COLLECTIVES.values()])
 
-        def begin(self) -> None:
-            """Count from here."""
-            self.profile = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
-            self.profile.start()
-
-        def after_step(self, trainer: Any) -> None:
-            """Sum up what this stage's iteration exchanged."""
-            self.profile.stop()
-            counts.append([self.bytes(event, whole) for event, whole in _COLLECTIVES.values()])
-            self.begin()
-
-        def bytes(self, event: str, whole: int) -> int:
+        @staticmethod
+        def _bytes(events: Any, name: str, whole: int) -> int:
             """Of the whole tensor, argument number `whole`, in float32."""
-            return 4 * sum(math.prod(e.input_shapes[whole]) for e in self.profile.events() if e.name == event)
+            return 4 * sum(math.prod(event.input_shapes[whole]) for event in events if event.name == name)
 
-    count = Count()
-    trainer = Trainer(
-        dataclasses.replace(made, stages=stages), own_source(made), cpu=True, shard=True, callbacks=(count,)
-    )
+    made = _one_iteration(recipe(system, **overrides))
+    trainer = Profiled(made, own_source(made), cpu=True, shard=True)
     trainer.fit()
-    count.profile.stop()
     trainer.close()
     return {"bytes": torch.tensor(counts)}
+
+
+def _one_iteration(recipe: Recipe) -> Recipe:
+    """The recipe with one iteration a stage."""
+    return dataclasses.replace(recipe, stages=tuple(dataclasses.replace(s, steps=1) for s in recipe.stages))
 
 
 def own_source(recipe: Recipe) -> Any:

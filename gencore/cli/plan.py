@@ -45,7 +45,12 @@ def plan(
     made = recipe(system, **overrides)
     stages, refused = make_plan(made), obstacles(made)
     statistics = measure_statistics(made, own_source(made)) if measure else None
-    sharded = measure_sharded(system, **overrides) if measure and not refused else None
+    sharded = None
+    if measure and not refused:
+        try:
+            sharded = measure_sharded(system, **overrides)
+        except GencoreError as error:
+            refused = [str(error)]
     described: list[dict[str, Any]] = []
     for number, stage in enumerate(stages):
         described.append(dataclasses.asdict(stage))

@@ -66,7 +66,7 @@ class _StageRun:
         self.steps = {}
         for phase in stage.phases:
             self.select(phase)  # a wrapper averages over processes what has a gradient while it is made, and no more
-            self.steps[phase.name] = trainer.wrap(self.objective)
+            self.steps[phase.name] = trainer._wrap(self.objective)
         self.optimizers = {phase.name: phase.optimizer.build(self.own[phase.name]) for phase in stage.phases}
         self.rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.batches = Batches(
@@ -273,7 +273,7 @@ class Trainer:
             unpack_optimizer(optimizer, under(f"optimizer/{name}/", tensors), values["optimizers"][name])
         _set_random_streams(under(f"random/{self.accelerator.process_index}/", tensors))
 
-    def wrap(self, objective: Objective) -> Any:
+    def _wrap(self, objective: Objective) -> Any:
         """(phase, batch) -> Loss; its backward averages over processes the gradients of what requires one now."""
         if self._sharded_step:
             self._sharded_step.objective = objective.to(self.accelerator.device)
@@ -286,6 +286,7 @@ class Trainer:
     def _begin(self, *, grown: bool = False) -> _StageRun:
         if self.stage.begin and not grown:
             self.stage.begin(self.model)
+            self.synchronise()
         self.metrics.clear()
         for average in self.averages:
             average.follow(self.model)

@@ -142,6 +142,16 @@ def test_sharded_bytes_are_counted_on_two_processes() -> None:
     assert measure_sharded("dcgan", **spec["dcgan"].tiny) == (expected,)
 
 
+@pytest.mark.slow
+def test_what_fails_to_be_sharded_is_told_by_measuring() -> None:
+    """Tied weights cannot be read off a recipe; the plan of the rest still stands."""
+    sizes = ["--set", "batch_size=8", "--gpus", "2"]
+    text = command("contractive-autoencoder", *sizes, "--measure").output
+    assert "data parallel: fits" in text
+    assert "fully sharded: refused, since contractive-autoencoder failed to train fully sharded" in text
+    assert "tied weights" in text
+
+
 def model_fields(tiny: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in tiny.items() if name not in ("steps", "batch_size")}
 

@@ -193,18 +193,21 @@ class Normalised(Pair):
 
 
 def next_stage() -> dict[str, torch.Tensor]:
-    """The running mean at the end of the first stage, and as the second stage finds it."""
+    """The running mean at the end of the first stage, as the second finds it, and as the third, which draws, does."""
     seen: list[torch.Tensor] = []
     means = lambda model: seen.append(model.norm.running_mean.clone())
     first = recipe(
         lambda o, m, n, b: m.theta.sum() + m.norm(b["x"]).sum(), phase("generator"), after=lambda o, m, n: means(m)
     ).stages[0]
     second = dataclasses.replace(first, name="second", data=lambda source, model: means(model) or source, steps=0)
-    made = gencore.Recipe(name="toy", model=Normalised, config=PairConfig(), stages=(first, second), batch_size=4)
+    drawing = lambda model: model.norm.running_mean.add_(torch.randn(1))
+    third = dataclasses.replace(second, name="third", begin=drawing)
+    stages = (first, second, third)
+    made = gencore.Recipe(name="toy", model=Normalised, config=PairConfig(), stages=stages, batch_size=4)
     trainer = gencore.Trainer(made, data(), cpu=True)
     trainer.fit()
     trainer.close()
-    return {"own": seen[0], "found": seen[1]}
+    return {"own": seen[0], "found": seen[1], "drawn": seen[2]}
 
 
 def test_a_stage_finds_the_same_model_on_every_process(tmp_path: Path) -> None:
@@ -212,6 +215,8 @@ def test_a_stage_finds_the_same_model_on_every_process(tmp_path: Path) -> None:
     assert not torch.equal(first["own"], second["own"])
     assert torch.equal(first["found"], first["own"])
     assert torch.equal(second["found"], first["own"])
+    assert torch.equal(first["drawn"], second["drawn"])
+    assert not torch.equal(first["drawn"], first["own"])
 
 
 def write_and_log(folder: str) -> dict[str, torch.Tensor]:
