@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from gencore.distributed import process_count
 from gencore.errors import GencoreError
 from gencore.model import Model
+from gencore.objective import Batch, Loss, Objective
 from gencore.recipes import Recipe
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
@@ -92,11 +93,12 @@ def accumulating(step: Any) -> Iterator[None]:
         step.set_requires_gradient_sync(True)
 
 
-@contextlib.contextmanager
-def only_through_forward() -> Iterator[None]:
-    """Explain what torch says of a unit whose parameters are used while it is not gathered."""
+def loss_of(objective: Objective, model: Model, phase: str, batch: Batch) -> Loss:
+    """`objective.loss`. What torch says where parameters are used that are not gathered is said in our words."""
     try:
-        yield
+        loss = objective.loss(model, phase, batch)
+        if isinstance(loss.total, DTensor):
+            raise RuntimeError("the loss is a DTensor: each process has a part of it")
     except RuntimeError as error:
         if "DTensor" not in str(error):
             raise
@@ -104,6 +106,7 @@ def only_through_forward() -> Iterator[None]:
             f"This training cannot be fully sharded ({error}). The objective or the model uses a part's parameters "
             "otherwise than by calling it: tied weights, a penalty on weights. Train it without sharding."
         ) from error
+    return loss
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -44,8 +44,7 @@ class _Step(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, phase: str, batch: Batch) -> Loss:
-        with sharding.only_through_forward():
-            return self.objective.loss(self.model, phase, batch)
+        return sharding.loss_of(self.objective, self.model, phase, batch)
 
 
 class _StageRun:

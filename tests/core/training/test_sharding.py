@@ -242,6 +242,39 @@ def test_every_system_on_two_processes(tmp_path: Path) -> None:
     assert {name: first[name].item() for name in names & first.keys() if first[name] > 1e-4} == {}
 
 
+class Layer(gencore.Model):
+    """One region."""
+
+    regions = ("layer",)
+
+    def __init__(self, config: gencore.ModelConfig) -> None:
+        super().__init__(config)
+        self.layer = torch.nn.Linear(1, 4)
+
+
+def penalised() -> dict[str, torch.Tensor]:
+    """A penalty on a region's weights, which are not gathered: what is said of it."""
+
+    def formula(objective, model, name, batch):
+        return model.layer(batch["x"]).mean() + model.layer.weight.square().sum()
+
+    stage = recipe(formula, phase("layer")).stages[0]
+    made = gencore.Recipe(name="toy", model=Layer, config=gencore.ModelConfig(), stages=(stage,), batch_size=4)
+    try:
+        gencore.Trainer(made, data(), cpu=True, shard=True).fit()
+    except GencoreError as error:
+        return {"said": torch.tensor(list(str(error).encode()))}
+    return {"said": torch.zeros(0)}
+
+
+@pytest.mark.slow
+def test_weights_used_otherwise_than_by_calling_are_refused(tmp_path: Path) -> None:
+    for returned in run_processes(penalised, 2, tmp_path):
+        assert (
+            "otherwise than by calling it: tied weights, a penalty" in bytes(returned["said"].int().tolist()).decode()
+        )
+
+
 def test_what_is_refused_is_refused_with_the_reason() -> None:
     with pytest.raises(GencoreError, match="vae cannot be trained fully sharded: it runs on one process"):
         gencore.Trainer(tiny_recipe("vae"), tiny_source(tiny_recipe("vae")), cpu=True, shard=True)
