@@ -55,14 +55,15 @@ def train(systems: tuple[str, ...], shard: bool, precision: Any = "no") -> dict[
 
 
 @pytest.mark.slow
-def test_sharded_training_is_data_parallel_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ranks", "systems"), [(2, SYSTEMS), (4, ("dcgan",))])
+def test_sharded_training_is_data_parallel_training(ranks: int, systems: tuple[str, ...], tmp_path: Path) -> None:
     """Weights, averages, optimiser states, losses and clipped gradient norms; one process has all of them."""
-    both, _ = run_processes(train, 2, tmp_path, SYSTEMS, False)
-    sharded, second = run_processes(train, 2, tmp_path, SYSTEMS, True)
+    both, *_ = run_processes(train, ranks, tmp_path, systems, False)
+    sharded, second, *_ = run_processes(train, ranks, tmp_path, systems, True)
     assert sharded.keys() == both.keys()
     torch.testing.assert_close(sharded, both, rtol=1e-4, atol=1e-6)
     assert [name for name in second if "metrics/" not in name] == []
-    for system in SYSTEMS:
+    for system in systems:
         assert any(f"{system}/optimizer" in name for name in both)
         norms = [value for name, value in both.items() if f"{system}/metrics" in name and "gradient_norm" in name]
         assert all(norm > 1e-3 for norm in norms)
