@@ -207,7 +207,7 @@ def test_not_a_number_in_one_share_stops_all(tmp_path: Path) -> None:
         assert seen["psi"].tolist() == [0.5]
 
 
-TIED = {"contractive-autoencoder"}  # the decoder reads the encoder's weights
+TIED = {"contractive-autoencoder", "stacked-denoising-autoencoder"}  # their decoders read their encoders' weights
 
 
 def every_system() -> dict[str, torch.Tensor]:
