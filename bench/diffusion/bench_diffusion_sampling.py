@@ -1,46 +1,69 @@
-"""Samplers against diffusers: the steps alone, and whole loops with the same network and weights.
+"""Samplers against diffusers and denoising-diffusion-pytorch: the steps alone, and whole loops with the same network
+and weights.
 
-denoising-diffusion-pytorch is no contestant: importing it needs torchvision, which the other suites do without.
+denoising-diffusion-pytorch is imported with empty modules in place of torchvision, ema-pytorch and pytorch-fid where
+they are not installed: its trainer needs them, its sampling does not.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
+
+os.environ["TQDM_DISABLE"] = "1"  # denoising-diffusion-pytorch draws a bar; its time is not counted
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
-from torch import Tensor
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
+from torch import Tensor, nn
 
 from gencore import Noise
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.diffusers_scheduler import DiffusersScheduler
 from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler
 from gencore_diffusion.unet import UNetConfig
+from gencore_kernels import use_backend
 
 TESTS = "tests/plugins/diffusion/test_diffusion_solvers.py"
 SHAPE = (64, 3, 64, 64)
 STEPS = 20
 
+torch.empty(7 << 20)  # see bench/kernels/bench_diffusion_step.py: nobody pays for pages that glibc gives back
+
+THRESHOLD = {"thresholding": True, "clip_sample": False, "sample_max_value": 1.5}
 SCHEDULERS = {
-    "DDIM": (DDIMScheduler, {"clip_sample": True}),
-    "DDIM, dynamic threshold": (DDIMScheduler, {"thresholding": True, "clip_sample": False, "sample_max_value": 1.5}),
-    "Euler": (EulerDiscreteScheduler, {}),
-    "Heun": (HeunDiscreteScheduler, {}),
-    "DPM-Solver++(2M)": (DPMSolverMultistepScheduler, {}),
+    "DDPM": (DDPMScheduler, {}, {}),
+    "DDIM": (DDIMScheduler, {"clip_sample": True}, {}),
+    "DDIM, eta 1": (DDIMScheduler, {"clip_sample": True}, {"eta": 1.0}),
+    "DDIM, dynamic threshold": (DDIMScheduler, THRESHOLD, {}),
+    "Euler": (EulerDiscreteScheduler, {}, {}),
+    "Heun": (HeunDiscreteScheduler, {}, {}),
+    "DPM-Solver++(2M)": (DPMSolverMultistepScheduler, {}, {}),
 }
 
 
-def steps_alone(scheduler: Any, x: Tensor, out: Tensor) -> Callable[[], Tensor]:
-    """A loop whose network always says `out`; timesteps and table are worked out anew each time."""
+def steps_alone(scheduler: Any, x: Tensor, out: Tensor, noise: Tensor, **options: Any) -> Callable[[], Tensor]:
+    """A loop whose network always says `out` and whose fresh noise is always `noise`, for both sides alike (drawing it
+    would take longer than the step). Timesteps and table are worked out anew each time."""
 
     def run() -> Tensor:
         scheduler.set_timesteps(STEPS)
         state = x * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            scheduler.scale_model_input(state[:1, :1, :1, :1], t)  # diffusers' Euler warns where it was not called
-            state = scheduler.step(out, t, state).prev_sample
+        with mock.patch.object(torch, "randn", lambda *_, **__: noise):
+            for t in scheduler.timesteps:
+                scheduler.scale_model_input(state[:1, :1, :1, :1], t)  # diffusers' Euler warns where it was not called
+                state = scheduler.step(out, t, state, **options).prev_sample
         return state
 
     return run
@@ -49,14 +72,17 @@ def steps_alone(scheduler: Any, x: Tensor, out: Tensor) -> Callable[[], Tensor]:
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_steps_without_network(race, name) -> None:
     """The adapter's steps and diffusers' own, table included, on the same tensors."""
-    kind, options = SCHEDULERS[name]
-    x, out = torch.randn(SHAPE), torch.randn(SHAPE)
-    theirs = kind(**options)
-    exact = steps_alone(theirs, x, out)().double()
-    contestants = {
-        "gencore": steps_alone(DiffusersScheduler({"_class_name": kind.__name__, **options}), x, out),
-        "diffusers": steps_alone(theirs, x, out),
-    }
+    kind, config, options = SCHEDULERS[name]
+    x, out, noise = torch.randn(SHAPE), torch.randn(SHAPE), torch.randn(SHAPE)
+    theirs = steps_alone(kind(**config), x, out, noise, **options)
+    ours = steps_alone(DiffusersScheduler({"_class_name": kind.__name__, **config}), x, out, noise, **options)
+    exact = theirs().double()
+
+    def compiled() -> Tensor:
+        with use_backend("compiled"):
+            return ours()
+
+    contestants = {"gencore": ours, "gencore, backend compiled": compiled, "diffusers": theirs}
     error = lambda y: (y.double() - exact).abs().max() / exact.abs().max()  # noqa: E731
     case = f"{STEPS} steps of {name}, {'x'.join(map(str, SHAPE))}, no network"
     race("diffusion_sampling", case, contestants, error=error, error_unit="max, relative to diffusers", tests=TESTS)
@@ -93,6 +119,33 @@ class SmallUNet:
 
         return run
 
+    def denoising_diffusion_pytorch(self) -> Callable[[], Tensor]:
+        """Its DDIM loop, on our network in the shape of its own."""
+        kind = denoising_diffusion_pytorch().GaussianDiffusion
+        options = {"objective": "pred_noise", "beta_schedule": "linear", "sampling_timesteps": STEPS}
+        diffusion = kind(Adapted(self.model.network), image_size=32, **options)
+        return lambda: diffusion.sample(batch_size=len(self.start))
+
+
+class Adapted(nn.Module):
+    """Our network as denoising-diffusion-pytorch calls one."""
+
+    channels, out_dim, self_condition = 3, 3, False
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, time: Tensor, condition: None = None) -> Tensor:
+        return self.network(x, time.float(), None)
+
+
+def denoising_diffusion_pytorch() -> Any:
+    names = ("torchvision", "ema_pytorch", "pytorch_fid", "pytorch_fid.fid_score", "pytorch_fid.inception")
+    missing = [name for name in names if importlib.util.find_spec(name.split(".")[0]) is None]
+    with mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in missing}):
+        return importlib.import_module("denoising_diffusion_pytorch.denoising_diffusion_pytorch")
+
 
 def finite(x: Tensor) -> float:
     """Loops differ in their timesteps' rounding and their starts: they are compared in time, not in pixels."""
@@ -104,6 +157,7 @@ def test_ddim_loop(race) -> None:
     contestants = {
         "gencore": case.gencore(DDIMSampler(steps=STEPS, clip=1.0)),
         "diffusers": case.diffusers(DDIMScheduler(timestep_spacing="linspace")),
+        "denoising-diffusion-pytorch": case.denoising_diffusion_pytorch(),
     }
     name = f"DDIM, {STEPS} steps, 4x3x32x32, same U-Net"
     race("diffusion_sampling", name, contestants, error=finite, error_unit="1 if not finite", tests=TESTS)
