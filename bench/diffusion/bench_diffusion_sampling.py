@@ -57,10 +57,13 @@ def steps_alone(scheduler: Any, x: Tensor, out: Tensor, noise: Tensor, **options
     """A loop whose network always says `out` and whose fresh noise is always `noise`, for both sides alike (drawing it
     would take longer than the step). Timesteps and table are worked out anew each time."""
 
+    def drawn(*_: Any, **__: Any) -> Tensor:
+        return noise
+
     def run() -> Tensor:
         scheduler.set_timesteps(STEPS)
         state = x * scheduler.init_noise_sigma
-        with mock.patch.object(torch, "randn", lambda *_, **__: noise):
+        with mock.patch.object(torch, "randn", drawn):
             for t in scheduler.timesteps:
                 scheduler.scale_model_input(state[:1, :1, :1, :1], t)  # diffusers' Euler warns where it was not called
                 state = scheduler.step(out, t, state, **options).prev_sample
