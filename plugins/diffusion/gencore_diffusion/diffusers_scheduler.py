@@ -222,16 +222,23 @@ def _preserving_table(config: SchedulerConfig, timesteps: list[int], gap: int, e
     alphas = config.alphas_cumprod
     final = 1.0 if config.kind == "ddpm" or config.set_alpha_to_one else alphas[0].item()
     following = [*timesteps[1:], -1] if config.kind == "ddpm" else [t - gap for t in timesteps]
+    if final == 1.0 and [max(after, -1) for after in following] == [*timesteps[1:], -1]:
+        return _one_table(config, alphas, timesteps, eta, clipped_eps)
     rows = []
     for t, after in zip(timesteps, following, strict=True):
         target = alphas[after].item() if after >= 0 else final
         levels, visited = ([target, alphas[t].item()], [1, 0]) if target < 1 else ([alphas[t].item()], [0])
-        if config.kind == "ddim":
-            table = step_table(
-                levels, visited, prediction=config.prediction, eta=eta, clip=config.clip, clipped_eps=clipped_eps
-            )
-        else:
-            variance: Literal["posterior", "beta"] = "beta" if config.variance_type == "fixed_large" else "posterior"
-            table = ddpm_table(levels, visited, prediction=config.prediction, variance=variance, clip=config.clip)
-        rows.append(table[:1])
+        rows.append(_one_table(config, levels, visited, eta, clipped_eps)[:1])
     return torch.cat(rows)
+
+
+def _one_table(
+    config: SchedulerConfig, alphas: Tensor | list[float], timesteps: list[int], eta: float, clipped_eps: bool
+) -> Tensor:
+    """DDPM's or DDIM's rows from each timestep to the next, and to the clean sample at last."""
+    if config.kind == "ddim":
+        return step_table(
+            alphas, timesteps, prediction=config.prediction, eta=eta, clip=config.clip, clipped_eps=clipped_eps
+        )
+    variance: Literal["posterior", "beta"] = "beta" if config.variance_type == "fixed_large" else "posterior"
+    return ddpm_table(alphas, timesteps, prediction=config.prediction, variance=variance, clip=config.clip)
