@@ -73,6 +73,7 @@ class Explanation:
 
 
 _operations: dict[str, Operation] = {}
+_WITHOUT_CUDA = Explanation(implementation="torch", reason="no tensor is on a CUDA device: plain PyTorch for the CPU")
 
 
 def register(operation: Operation) -> Operation:
@@ -216,15 +217,14 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
                 "Pass backend='auto' to let gencore_kernels choose."
             )
         return Explanation(implementation=asked, reason=source)
+    if not any(isinstance(value, Tensor) and value.device.type == "cuda" for value in (*args, *kwargs.values())):
+        return _WITHOUT_CUDA
     obstacle = operation.obstacle("triton", *args, **kwargs)
-    values = (*args, *kwargs.values())
-    on_cuda = any(isinstance(value, Tensor) and value.device.type == "cuda" for value in values)
-    if obstacle is None and on_cuda:
+    if obstacle is None:
         return Explanation(implementation="triton", reason="CUDA tensors of a supported dtype, and triton is installed")
-    if on_cuda and not triton_installed():
+    if not triton_installed():
         _warn_once(f"{operation.name}: {obstacle}; the slower PyTorch path serves CUDA tensors instead")
-    why = obstacle or "the tensors are on the CPU, where triton is only an interpreter for tests"
-    return Explanation(implementation="torch", reason=why)
+    return Explanation(implementation="torch", reason=obstacle)
 
 
 def explain(operation: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:

@@ -41,38 +41,52 @@ def diffusion_step(
         noise = philox_normal(seeds, step, tuple(x.shape[1:]))
     rows = torch_path.rows_at(table, step, noise is not None)
     batch = len(rows) if threshold is None else len(x)
-    # A view of x stands for the noise where no row asks for any: one program fewer.
-    tensors = [t.contiguous().view(batch, -1) for t in (x, out, x if noise is None else noise)]
-    guide = [] if uncond is None else [uncond.contiguous().view(batch, -1)]
+    # x stands for the noise where no row asks for any: one program fewer.
+    tensors = [_matrix(t, batch) for t in (x, out, x if noise is None else noise)]
+    guide = [] if uncond is None else [_matrix(uncond, batch)]
+    step_, estimate = (_step, _estimate) if uncond is None else (_guided_step, _guided_estimate)
     numbers = torch.tensor(rows)
     masks = (numbers != 0).int().neg_()
     with torch.no_grad():
         if threshold is not None:
-            x0 = _compiled(_estimate)(*tensors[:2], numbers, masks, *guide)
+            x0 = _compiled(estimate)(*tensors[:2], numbers, masks, *guide)
             numbers, masks = numbers.repeat(batch // len(rows), 1), masks.repeat(batch // len(rows), 1)
             numbers[:, RADIUS] = reference.dynamic_radius(torch_path.quantile_abs(x0, threshold), numbers[:, RADIUS])
             numbers[:, P0] /= numbers[:, RADIUS]
-        return _compiled(_step)(*tensors, numbers, masks, *guide).view(x.shape)
+        return _compiled(step_)(*tensors, numbers, masks, *guide).view(x.shape)
 
 
-def _estimate(x: Tensor, out: Tensor, numbers: Tensor, masks: Tensor, uncond: Tensor | None = None) -> Tensor:
+def _matrix(tensor: Tensor, rows: int) -> Tensor:
+    """Its numbers as (rows, n). Not a view: torch.compile makes a program for each shape that views are views of."""
+    whole = tensor.contiguous()
+    columns = whole.numel() // rows
+    return torch.empty(0).set_(whole.untyped_storage(), whole.storage_offset(), (rows, columns), (columns, 1))
+
+
+def _estimate(x: Tensor, out: Tensor, numbers: Tensor, masks: Tensor) -> Tensor:
     """x0 before its clamp. Tensors (rows, n), numbers (rows, 8); masks has no bits where a number is 0."""
-    (kx, ko, *_, guidance), mask = _columns(numbers), _columns(masks)
-    return kx * _kept(x, mask[0]) + ko * _kept(_guided(out, uncond, guidance), mask[1])
+    (kx, ko, *_), mask = _columns(numbers), _columns(masks)
+    return kx * _kept(x, mask[0]) + ko * _kept(out, mask[1])
 
 
-def _step(
-    x: Tensor, out: Tensor, noise: Tensor, numbers: Tensor, masks: Tensor, uncond: Tensor | None = None
-) -> Tensor:
-    (kx, ko, p0, px, po, sigma, radius, guidance), mask = _columns(numbers), _columns(masks)
-    o = _guided(out, uncond, guidance)
-    x0 = kx * _kept(x, mask[0]) + ko * _kept(o, mask[1])
-    rest = px * _kept(x, mask[3]) + po * _kept(o, mask[4]) + sigma * _kept(noise, mask[5])
-    return p0 * _kept(x0.clamp(min=-radius, max=radius), mask[2]) + rest
+def _step(x: Tensor, out: Tensor, noise: Tensor, numbers: Tensor, masks: Tensor) -> Tensor:
+    """The next sample; shapes as for `_estimate`."""
+    (_, _, p0, px, po, sigma, radius, _), mask = _columns(numbers), _columns(masks)
+    x0 = _estimate(x, out, numbers, masks).clamp(min=-radius, max=radius)
+    rest = px * _kept(x, mask[3]) + po * _kept(out, mask[4]) + sigma * _kept(noise, mask[5])
+    return p0 * _kept(x0, mask[2]) + rest
 
 
-def _guided(out: Tensor, uncond: Tensor | None, guidance: Tensor) -> Tensor:
-    return out if uncond is None else uncond + guidance * (out - uncond)
+def _guided_estimate(x: Tensor, out: Tensor, numbers: Tensor, masks: Tensor, uncond: Tensor) -> Tensor:
+    return _estimate(x, _guided(out, uncond, numbers), numbers, masks)
+
+
+def _guided_step(x: Tensor, out: Tensor, noise: Tensor, numbers: Tensor, masks: Tensor, uncond: Tensor) -> Tensor:
+    return _step(x, _guided(out, uncond, numbers), noise, numbers, masks)
+
+
+def _guided(out: Tensor, uncond: Tensor, numbers: Tensor) -> Tensor:
+    return uncond + _columns(numbers)[-1] * (out - uncond)
 
 
 def _kept(value: Tensor, mask: Tensor) -> Tensor:

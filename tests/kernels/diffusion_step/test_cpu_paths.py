@@ -3,6 +3,7 @@ of their choice of operations, infinities where a coefficient is 0, strides, row
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -23,6 +24,7 @@ ROWS = {
     "x0 clamped, mixed": StepRow(0.0, 1.0, 0.7, 0.3, 0.0, 0.2, 0.5, 0.3),
     "two steps": StepRow(0.0, 1.0, 1.1, 0.4, 0.0, -0.5),
     "two steps, small ratio": StepRow(0.0, 1.0, 1.4999, 0.0001, 0.0, -0.5),
+    "an estimate that sums to 1": StepRow(0.25, 0.75, 0.4, 0.6, 0.0, 0.0, 0.8),
     "folded clamp": StepRow(1.3, -0.9, -0.7, 0.2, 0.4, 0.5, 0.6, 1.2),
     "no estimate": StepRow(1.0, -1.0, 0.0, 0.9, 0.2, 0.3, 0.5, 5.0),
     "no estimate, no clamp": StepRow(1.0, -1.0, 0.0, 0.9, 0.2, 0.3),
@@ -206,19 +208,26 @@ def test_compiled_takes_views_seeds_and_empty_batches() -> None:
         assert results[0].is_contiguous()
 
 
-def test_compiled_serves_all_steps_sizes_and_samplers_with_few_programs() -> None:
-    """Two programs with a row for all and two with a row a sample; one a step would be seconds a step."""
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_compiled_serves_all_steps_sizes_and_samplers_with_few_programs(mode) -> None:
+    """Four kernels, each once with a row for all and once with a row a sample; torch refuses to make more than eight
+    of one, and one a step would be seconds a step."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     alphas = (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).cumprod(0)
     table = step_table(alphas, range(980, -1, -20), eta=1.0, clip=1.0, guidance=3.0)
-    for count in (2, 5, 9):
-        x, out, uncond, noise = tensors(count, count, 30 + count)
-        for step in (0, 20, 49, torch.arange(count)):
-            diffusion_step(x, out, table, step, noise=noise, backend="compiled")
-            diffusion_step(x, out, table, step, noise=noise, uncond=uncond, backend="compiled")
-        diffusion_step(x, out, table, 49, backend="compiled")
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 4
+    shapes = [(2, 5), (3, 2, 4, 4), (5, 40), (2, 3, 7), (256, 3, 4, 4), (4, 3, 64, 64)]
+    with mode():
+        for shape, threshold in itertools.product(shapes, (None, 0.9)):
+            x, noise = tensors(0, *shape)[:2]
+            out, uncond = torch.cat(tensors(1, *shape)[:2]).chunk(2)
+            options = {"noise": noise, "threshold": threshold, "backend": "compiled"}
+            for step in (0, 20, 49, torch.arange(shape[0]) % 50):
+                diffusion_step(x, out, table, step, **options)
+                diffusion_step(x, out, table, step, uncond=uncond, **options)
+
+            diffusion_step(x, out, table, 49, threshold=threshold, backend="compiled")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
 
 
 def test_compiled_has_the_formulas_gradient_and_refuses_a_second() -> None:
