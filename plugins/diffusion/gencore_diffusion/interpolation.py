@@ -1,4 +1,5 @@
-"""Interpolation between two samples through their latent noise (DDIM, Song et al. 2021, arXiv:2010.02502, section 5.3).
+"""Interpolation between two samples through their latent noise (DDIM, Song et al. 2021, arXiv:2010.02502, section 5.3),
+and the way from data to that noise (section 4.3).
 
 A deterministic sampler is a map from noise to data; on the way between two noises the norm must stay what the prior
 makes it, so that the path is spherical (Shoemake 1985, "Animating rotation with quaternion curves").
@@ -6,13 +7,17 @@ makes it, so that the path is spherical (Shoemake 1985, "Animating rotation with
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from gencore import Noise
 from gencore.config import check
 from gencore_diffusion.denoiser import Denoises
-from gencore_diffusion.sampling import DiffusionSampler, prior
+from gencore_diffusion.sampling import DiffusionSampler, prior, walk
+from gencore_diffusion.solvers import EulerSampler
+from gencore_diffusion.stepping import Settings, Stepper
 
 
 def slerp(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
@@ -47,3 +52,15 @@ def interpolate(
     begin, end = (prior(model, Noise(seed, index, 1), sigmas[0])[0] for index in (first, second))
     x = slerp(begin, end, torch.linspace(0, 1, count)).to(getattr(model, "device", "cpu"))
     return sampler.solve(model, x, sigmas, condition=condition)
+
+
+@torch.no_grad()
+def encode(model: Denoises, x: Tensor, *, steps: int = 50, condition: Tensor | None = None) -> Tensor:
+    """The noise (N, *data_shape) from which `DDIMSampler(steps=steps)` draws about x: DDIM's (Euler's) steps, upwards.
+
+    x: (N, *data_shape), data, taken to be at the model's lowest level. Decode with `DDIMSampler().solve(model, noise,
+    DDIMSampler(steps=steps).sigmas(model))`; what is lost on the way falls as 1 / steps. condition: (N,) labels.
+    """
+    rising = model.grid(steps)[::-1]
+    plan = [EulerSampler().step(*pair) for pair in pairwise(rising)]
+    return walk(Stepper(model, plan, x, condition, Settings()), x, None, None)

@@ -68,7 +68,8 @@ def test_loops_equal_diffusers(name: str, changes: dict[str, Any], steps: int) -
     ours = DiffusersScheduler(json.loads(theirs.to_json_string()))
     expected = run_loop(theirs, steps, name=name)
     got = run_loop(ours, steps, name=name)
-    torch.testing.assert_close(ours.timesteps.double(), theirs.timesteps.double(), rtol=0, atol=0.01)  # theirs: float32
+    rounded = 0.01 if changes.get("use_karras_sigmas") else 0.0  # theirs go through float32: 0.005 of 1000 measured
+    torch.testing.assert_close(ours.timesteps.double(), theirs.timesteps.double(), rtol=0, atol=rounded)
     torch.testing.assert_close(got, expected, rtol=2e-4, atol=2e-4)
     brief = DiffusersScheduler({"_class_name": name, **changes})
     assert torch.equal(run_loop(brief, steps, name=name), got)

@@ -13,9 +13,9 @@ from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.denoiser import FunctionDenoiser
 from gencore_diffusion.guidance import ClassifierGuided
-from gencore_diffusion.ideal import ideal_gaussian, ideal_mixture
+from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian, ideal_mixture
 from gencore_diffusion.inpainting import InpaintSampler
-from gencore_diffusion.interpolation import interpolate, slerp
+from gencore_diffusion.interpolation import encode, interpolate, slerp
 from gencore_diffusion.networks import DenseConfig
 from gencore_diffusion.solvers import DDIMSampler, DDPMSampler, DPMSolverSampler, HeunSampler
 from gencore_diffusion.stepping import Settings, Step, Stepper
@@ -83,11 +83,16 @@ def test_guidance_is_a_line_through_both(labelled: DDPM) -> None:
 
 
 def test_guided_score_of_gaussians() -> None:
-    """p(x | c) = N(1.5, 0.3), p(x) = N(0, 1.3), scale 3: at sigma -> 0 the score of N(1.7727, 0.1182)."""
+    """p(x | c) = N(1.5, 0.3), p(x) = N(0, 1.3), scale 3: at sigma -> 0 the score of N(1.7727, 0.1182); at any sigma
+    that of the two noised Gaussians' combination."""
     centre, within, between, scale = 1.5, 0.3, 1.0, 3.0
-    precision = scale / within - (scale - 1) / (within + between)
-    mean, variance = scale * centre / within / precision, 1 / precision
-    assert (mean, variance) == (pytest.approx(1.7727, abs=1e-4), pytest.approx(0.1182, abs=1e-4))
+
+    def combined(noise: float) -> tuple[float, float]:
+        """Mean and variance of N(x | c)^scale N(x)^(1 - scale), both with the noise's variance added."""
+        precision = scale / (within + noise) - (scale - 1) / (within + between + noise)
+        return scale * centre / (within + noise) / precision, 1 / precision
+
+    assert combined(0.0) == (pytest.approx(1.7727, abs=1e-4), pytest.approx(0.1182, abs=1e-4))
     conditional = ideal_gaussian(centre, math.sqrt(within))
     unconditional = ideal_gaussian(0.0, math.sqrt(within + between))
 
@@ -98,10 +103,11 @@ def test_guided_score_of_gaussians() -> None:
 
     model = FunctionDenoiser(both, data_shape=(1,), sigma_min=1e-4, sigma_max=20.0)
     model.labels = lambda condition, count: torch.zeros(count) if condition is None else condition  # type: ignore
-    x, sigma = torch.linspace(-2, 3, 6, dtype=torch.float64)[:, None], 1e-2
-    stepper = Stepper(model, [Step(sigma, 1.0, 0.0)], x, torch.ones(6), Settings(guidance=scale))
-    score = (stepper(x, 0) - x) / sigma**2
-    torch.testing.assert_close(score, (mean - x) / variance, rtol=0.01, atol=0.01)
+    x = torch.linspace(-2, 3, 6, dtype=torch.float64)[:, None]
+    for sigma in (0.05, 0.5, 3.0):
+        stepper = Stepper(model, [Step(sigma, 1.0, 0.0)], x, torch.ones(6), Settings(guidance=scale))
+        mean, variance = combined(sigma**2)
+        torch.testing.assert_close((stepper(x, 0) - x) / sigma**2, (mean - x) / variance, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("guidance", [2.0, -1.0])
@@ -197,7 +203,7 @@ def inpainted(rounds: int) -> Tensor:
 def test_inpainting_and_its_ablated_twin() -> None:
     """Known pixels to the bit. Replacement alone is biased towards the marginal mean, ten rounds mend it."""
     plain, rounds = (abs(inpainted(rounds).mean().item() - 1.35) for rounds in (1, 10))
-    assert rounds < 0.1 < 0.25 < plain
+    assert rounds < 0.1 < 0.3 < plain
 
 
 def test_inpainting_rounds_by_hand() -> None:
@@ -255,3 +261,19 @@ def test_slerp_and_interpolation() -> None:
     torch.testing.assert_close(between[[0, -1]], whole[[3, 1]])
     with pytest.raises(GencoreError, match="pass noise"):
         interpolate(model, DDPMSampler(steps=10))
+
+
+def test_encoding_inverts_ddim() -> None:
+    """Data to noise and back: the error halves when the steps double; and the noise is what the exact flow says."""
+    model = ideal_gaussian(0.5, 0.7, sigma_max=20.0, sigma_min=0.02)
+    x = torch.linspace(-2, 3, 9, dtype=torch.float64)[:, None]
+    errors, distances = [], []
+    for steps in (100, 200, 400):
+        noise = encode(model, x, steps=steps)
+        back = DDIMSampler().solve(model, noise, model.grid(steps))
+        errors.append((back - x).abs().max().item())
+        truth = gaussian_flow(x, 0.02, 20.0, mean=0.5, deviation=0.7)
+        distances.append((noise - truth).abs().max().item() / 20)
+    assert [errors[i] / errors[i + 1] for i in range(2)] == pytest.approx([2.0, 2.0], abs=0.15)
+    assert [distances[i] / distances[i + 1] for i in range(2)] == pytest.approx([2.0, 2.0], abs=0.15)
+    assert errors[2] < 0.05

@@ -107,7 +107,9 @@ def test_ddim_with_eta_one_is_ancestral() -> None:
 
 
 def test_ddim_zero_is_euler(drawn: tuple[Tensor, Tensor, Tensor]) -> None:
-    """To rounding, over a whole run on a Gaussian."""
+    """The same coefficients in float64; to the rounding of the kept ones, over a whole run on a Gaussian."""
+    for s, t in ((3.0, 1.2), (80.0, 79.0), (0.02, 0.01), (5.0, 0.0)):
+        assert DDIMSampler().step(s, t) == pytest.approx(EulerSampler().step(s, t), rel=1e-14, abs=1e-15)
     model, sigmas = ideal_gaussian(1.5, 0.4), [*karras(20.0, 0.02, 30), 0.0]
     x = 20 * drawn[0][:, :1]
     torch.testing.assert_close(
@@ -204,14 +206,22 @@ def spread(sampler: DiffusionSampler, steps: int) -> float:
 
 
 @pytest.mark.parametrize(
-    "sampler", [DDPMSampler(), DDIMSampler(eta=1.0), DPMSolverSDESampler()], ids=lambda s: type(s).__name__
+    "sampler",
+    [DDPMSampler(), DDPMSampler(variance="beta"), DDIMSampler(eta=1.0), DPMSolverSDESampler()],
+    ids=["ddpm", "ddpm-beta", "ddim-1", "dpm++2m-sde"],
 )
 def test_stochastic_samplers_reach_the_variance(sampler: DiffusionSampler) -> None:
-    """Var -> d^2 + sigma_min^2 at the declared order."""
+    """Var -> d^2 + sigma_min^2 at the declared order; without the leading term of the error, to 0.2 % at 256 steps.
+
+    With it the ancestral sampler is 3.06 % short there, 1.55 % at 512 steps, 0.78 % at 1024.
+    """
     truth = 0.5**2 + 0.02**2
-    coarse, fine = (abs(spread(sampler, steps) - truth) for steps in (64, 256))
-    assert fine < 0.05 * truth
-    assert math.log(coarse / fine) / math.log(4) == pytest.approx(sampler.order, abs=0.25)
+    variances = [spread(sampler, steps) for steps in (64, 128, 256)]
+    coarse, _, fine = (abs(variance - truth) for variance in variances)
+    assert math.log(coarse / fine) / math.log(4) == pytest.approx(sampler.order, abs=0.1)
+    gain = 2**sampler.order
+    extrapolated = (gain * variances[2] - variances[1]) / (gain - 1)
+    assert extrapolated == pytest.approx(truth, rel=2e-3)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
