@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import FailOnRecompileLimitHit
 
 
 @functools.cache
@@ -28,6 +27,8 @@ def run_compiled(
 ) -> tuple[Tensor, ...]:
     """function(x, *arguments), compiled; with CUDA graphs where x is on a GPU. Eager, with a warning, once the
     compiler's limit of shapes (torch._dynamo.config.recompile_limit) is reached."""
+    from torch._dynamo.exc import FailOnRecompileLimitHit  # half a second, for those who compile
+
     graphs = x.device.type == "cuda"
     whole = compiled(function, "reduce-overhead" if graphs else None, backend)
     if graphs:
