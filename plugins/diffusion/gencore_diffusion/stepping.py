@@ -133,7 +133,8 @@ def advance(
     """
     seen = torch.cat([x, x]) if guided else x
     asked = (numbers.index_select(0, place.reshape(1)).expand(len(seen)) for numbers in told)
-    out = (model.evaluate if isinstance(model, Denoiser) else model.predict)(seen, *asked, shown)
+    evaluate: Callable[..., Tensor] = model.evaluate if isinstance(model, Denoiser) else model.predict
+    out = evaluate(seen, *asked, shown)
     total = out.sum()
     if bounds is not None and other is not None:
         low, high = bounds.index_select(0, place.reshape(1)).to(x.dtype).unbind(1)
