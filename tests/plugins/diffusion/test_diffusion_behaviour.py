@@ -14,13 +14,14 @@ import gencore
 from gencore import Noise
 from gencore.data import arrays, digits
 from gencore.errors import GencoreError
+from gencore.evaluation import frechet_distance
 from gencore_diffusion.ddpm import DDPM
 from gencore_diffusion.guidance import ClassifierGuided
 from gencore_diffusion.ideal import ideal_mixture
 from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
 from gencore_diffusion.likelihood import bits_per_dim, variational_bound
 from gencore_diffusion.ncsn import NCSN
-from gencore_diffusion.samplers import DDIMSampler, DPMSolverSampler
+from gencore_diffusion.samplers import DDIMSampler, DDPMSampler, DPMSolverSampler
 
 pytestmark = pytest.mark.behaviour
 
@@ -66,36 +67,65 @@ def untrained() -> gencore.Model:
     return DDPM(recipe.config).eval()
 
 
+def drawn(sampler: gencore.Sampler, model: gencore.Model | None = None) -> tuple[float, float]:
+    """Of 400 samples: the share of the class asked for, and the Frechet distance of their pixels to held-out digits."""
+    x = (model or trained()).sample(400, condition=LABELS, sampler=sampler, batch_size=400)
+    test = digits("test").fetch(torch.arange(len(digits("test"))))["x"]
+    return right(x, LABELS), frechet_distance(x.flatten(1), test.flatten(1))
+
+
 def test_judge_knows_digits() -> None:
+    """0.982 of held-out digits."""
     test = digits("test")
     batch = test.fetch(torch.arange(len(test)))
-    assert right(batch["x"], batch["label"]) > 0.9
+    assert right(batch["x"], batch["label"]) > 0.97
 
 
 @pytest.mark.parametrize(
-    "sampler", [DDIMSampler(steps=20, clip=1.0), DPMSolverSampler(steps=15, clip=1.0)], ids=["ddim", "dpm++2m"]
+    ("sampler", "share", "distance"),
+    [
+        (DDPMSampler(steps=200, clip=1.0), 0.9, 2.0),
+        (DDIMSampler(steps=20, clip=1.0), 0.8, 2.2),
+        (DDIMSampler(steps=10, clip=1.0), 0.8, 2.4),
+        (DPMSolverSampler(steps=15, clip=1.0), 0.78, 2.0),
+    ],
+    ids=["ddpm-200", "ddim-20", "ddim-10", "dpm++2m-15"],
 )
-def test_ddpm_draws_what_it_is_asked_for(sampler: gencore.Sampler) -> None:
-    """Measured 90 % (DDIM) and 87.5 % (DPM++), untrained 10.5 %; the judge has 93.5 % of held-out digits right."""
-    assert right(trained().sample(400, condition=LABELS, sampler=sampler), LABELS) > 0.75
-    assert right(untrained().sample(400, condition=LABELS, sampler=sampler), LABELS) < 0.25
+def test_ddpm_draws_what_it_is_asked_for(sampler: gencore.Sampler, share: float, distance: float) -> None:
+    """Three seeds: ancestral 0.945 to 0.955 right, Frechet 1.55 to 1.59; DDIM 0.88 to 0.90, 1.8 in 20 and 2.0 in 10
+    steps; DPM-Solver++ 0.845 to 0.87, 1.6. Training digits are 0.43 away. The twin is untrained: 0.1, over 10."""
+    got = drawn(sampler)
+    assert got[0] > share
+    assert got[1] < distance
+    untold = drawn(sampler, untrained())
+    assert untold[0] < 0.25
+    assert untold[1] > 10
 
 
 def test_guidance_turns_the_label_up() -> None:
-    """Right answers at scale 0, 1 and 2: 0.115, 0.90, 1.00 measured; and the spread within a class shrinks."""
+    """Scales 0, 1, 2, 4, three seeds: 0.095 to 0.113 right, 0.88, 1.00, 1.00. The spread within a class shrinks from
+    scale to scale, and what is gained in fidelity is lost in variety: Frechet 1.8 at 1, 3.4 to 4.0 at 4."""
+    scales = (0.0, 1.0, 2.0, 4.0)
     samples = [
         trained().sample(400, condition=LABELS, sampler=DDIMSampler(steps=20, clip=1.0, guidance=scale))
-        for scale in (0.0, 1.0, 2.0)
+        for scale in scales
     ]
     shares = [right(x, LABELS) for x in samples]
+    assert shares[0] < 0.2
+    assert shares[1] > 0.8
+    assert min(shares[2:]) > 0.97
     spreads = [torch.stack([x[k == LABELS].var(0).mean() for k in range(10)]).mean() for x in samples]
-    assert shares[0] < 0.25
-    assert shares[2] >= shares[1] > 0.75
-    assert spreads[2] < spreads[1] < spreads[0]
+    assert spreads[3] < spreads[2] < spreads[1] < spreads[0]
+    distances = [drawn(DDIMSampler(steps=20, clip=1.0, guidance=scale))[1] for scale in (1.0, 4.0)]
+    assert distances[1] > distances[0] + 0.8
 
 
 def test_bound_beats_uniform_and_the_untrained() -> None:
-    """Held-out digits in bits a pixel: a uniform model of 17 levels has 4.09; 3.26 measured."""
+    """Held-out digits in bits a pixel: 3.255 to 3.261 over three seeds; a uniform model of 17 levels has 4.09.
+
+    0.6 of it is the price of 200 steps with variance beta, which even the exact denoiser of independent pixels pays
+    (2.94 for a cross-entropy of 2.34 on these digits): a small network does not resolve the 17 levels.
+    """
     test = digits("test").fetch(torch.arange(60))
     bounds = [
         bits_per_dim(
@@ -103,7 +133,7 @@ def test_bound_beats_uniform_and_the_untrained() -> None:
         )
         for model in (trained(), untrained())
     ]
-    assert bounds[0] < 3.7
+    assert bounds[0] < 3.4
     assert bounds[1] > 4.5
 
 
@@ -123,7 +153,8 @@ def steered(scale: float, guide: Callable[[Tensor, Tensor], Tensor]) -> float:
 
 
 def test_classifier_guidance_steers() -> None:
-    """TODO"""
+    """Scales 0, 1, 3, three seeds: 0.095 to 0.113 of the asked class, 0.657 to 0.68, 0.92 to 0.95. The twin follows
+    the slope downhill: below 0.01."""
     noisy = classifier(200.0)
     shares = [steered(scale, noisy) for scale in (0.0, 1.0, 3.0)]
     assert shares[0] < 0.2
@@ -133,7 +164,8 @@ def test_classifier_guidance_steers() -> None:
 
 
 def test_classifier_guidance_needs_a_noisy_classifier() -> None:
-    """TODO"""
+    """The twin is trained without noise. It judges clean digits well, is refused, and where it is forced in
+    as a plain function it fails both bars above: 0.395 to 0.43 at scale 1, 0.45 to 0.48 at scale 3."""
     clean = classifier(0.0201)
     test = digits("test").fetch(torch.arange(200))
     with torch.no_grad():
