@@ -15,6 +15,7 @@ from gencore.compilation import compile_regions
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
+from gencore_diffusion.denoiser import FunctionDenoiser
 from gencore_diffusion.dit import DiTConfig
 from gencore_diffusion.edm import EDM, EDMConfig
 from gencore_diffusion.ideal import ideal_gaussian
@@ -197,6 +198,41 @@ def test_langevin_update() -> None:
     again.normal(1)
     got = AnnealedLangevinSampler(steps_per_level=2).solve(model, x, levels, noise=again)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_langevin_ends_with_a_denoising() -> None:
+    """The last state is the model's word at the last level, without noise."""
+    x0 = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    model = FunctionDenoiser(lambda x, sigma, _: x0, data_shape=(2,), sigma_min=0.1, sigma_max=2.0)
+    sampler = AnnealedLangevinSampler(steps=3, steps_per_level=2)
+    assert torch.equal(sampler.sample(model, Noise(0, 0, 3)), x0)
+
+
+def test_training_levels() -> None:
+    """Where the papers draw sigma: log-normal (EDM), the geometric levels alike (NCSN), the timesteps alike (DDPM)."""
+    torch.manual_seed(0)
+    edm = EDM(EDMConfig(data_shape=(4,), network=SMALL, p_mean=-1.2, p_std=0.7))
+    drawn = edm.draw_sigma(20_000).log()
+    assert (drawn.mean(), drawn.std()) == (pytest.approx(-1.2, abs=0.02), pytest.approx(0.7, abs=0.02))
+    ncsn = NCSN(NCSNConfig(data_shape=(4,), network=SMALL, num_levels=4))
+    ddpm = DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=5))
+    for model, levels in ((ncsn, [10.0, 1.0, 0.1, 0.01]), (ddpm, ddpm.sigmas.tolist())):
+        drawn = model.draw_sigma(20_000)
+        shares = [(drawn / level - 1).abs().lt(1e-9).double().mean().item() for level in levels]
+        assert shares == pytest.approx([1 / len(levels)] * len(levels), abs=0.02)
+
+
+def test_what_the_networks_are_told() -> None:
+    """EDM: inputs of unit variance, log(sigma) / 4 in thousands; NCSN: log sigma in hundreds; DDPM: x_t."""
+    sigma = torch.tensor([0.01, 0.7, 50.0], dtype=torch.float64)
+    edm = EDM(EDMConfig(data_shape=(4,), network=SMALL, sigma_data=0.7))
+    scale, level = edm.told(sigma)
+    torch.testing.assert_close(scale.square() * (sigma**2 + 0.49), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(level, (250 * sigma.log()).float())
+    ncsn, ddpm = NCSN(NCSNConfig(data_shape=(4,), network=SMALL)), DDPM(DDPMConfig(data_shape=(4,), network=SMALL))
+    torch.testing.assert_close(ncsn.told(sigma)[1], (100 * sigma.log()).float())
+    for model in (ncsn, ddpm):
+        torch.testing.assert_close(model.told(sigma)[0], 1 / (1 + sigma**2).sqrt())
 
 
 def test_consistent_step_keeps_the_noise_level() -> None:

@@ -135,6 +135,8 @@ def test_churn_stays_in_the_model_s_range() -> None:
     model = ideal_gaussian(0.0, 1.0, sigma_max=5.0)
     assert HeunSampler(churn=10.0).raised(model, 5.0, 10) == 5.0
     assert HeunSampler(churn=10.0, churn_range=(1.0, 2.0)).raised(model, 3.0, 10) == 3.0
+    assert HeunSampler(churn=10.0).raised(model, 1.0, 10) == pytest.approx(math.sqrt(2))  # gamma's cap
+    assert HeunSampler(churn=1.0).raised(model, 1.0, 10) == pytest.approx(1.1)
 
 
 @pytest.mark.parametrize(("kind", "eta"), [(DPMSolverSampler, 0.0), (DPMSolverSDESampler, 1.0)])
