@@ -81,5 +81,24 @@ def test_prior_knows_more_than_the_frequencies() -> None:
     counts = torch.stack([seen[:, place].bincount(minlength=64) for place in range(4)]).float() + 1
     share = counts / counts.sum(1, keepdim=True)
     unigram = -share[torch.arange(4), codes].log().mean()
-    assert nats < 0.85 * unigram
+    assert nats < 0.85 * unigram, (nats, unigram)
     assert shuffled > nats + 0.2
+
+
+def test_samples_of_the_prior_are_nearer_to_digits_than_independent_codes() -> None:
+    """Squared distance to the nearest training image. Twin: each place's code by its own frequency.
+
+    Three seeds: 0.68, 0.65, 0.66 of the twin's distance; held-out digits themselves 0.65 to 0.67.
+    """
+    model, train = trained(), digits("train").fetch(torch.arange(1400))["x"]
+    with torch.no_grad():
+        seen = model.encode(train).flatten(1)
+        counts = torch.stack([seen[:, place].bincount(minlength=64) for place in range(4)]).float()
+        drawn = torch.multinomial(counts, 1000, replacement=True, generator=torch.Generator().manual_seed(0)).T
+        independent = model.generate(drawn.unflatten(1, model.config.code_shape))
+
+    def away(x: torch.Tensor) -> float:
+        return torch.cdist(x.flatten(1), train.flatten(1)).min(1).values.square().mean().item()
+
+    distances = away(model.sample(1000)), away(independent)
+    assert distances[0] < 0.8 * distances[1], distances
