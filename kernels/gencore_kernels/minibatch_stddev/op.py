@@ -77,7 +77,7 @@ def _forward(x: Tensor, group_size: int, num_features: int, eps: float, concat: 
 def _forward_fake(
     x: Tensor, group_size: int, num_features: int, eps: float, concat: bool, implementation: str
 ) -> Tensor:
-    channels = x.shape[1] * concat + num_features
+    channels = (x.shape[1] if concat else 0) + num_features
     return x.new_empty(x.shape[0], channels, *x.shape[2:])
 
 

@@ -6,7 +6,7 @@ worst-case bound on rounding (Higham, "Accuracy and Stability of Numerical Algor
 one score lies within 2 E of the smallest, its code is the nearest one; otherwise every code within 2 E is compared by
 direct differences in float64. So the index is that of float64, whatever the matrix product rounds.
 
-Never N x K: scores live in one buffer of about 1 MB (it stays in the second-level cache; 512 KB is slower).
+Never N x K: scores are made 1 MB at a time (2 MB for many codes), which stays in the cache; 512 KB is slower.
 `torch.amin` runs 10 times faster than `torch.min` with indices, so columns are searched in two levels: the smallest of
 each group by amin, then the index inside the best group. Shape suffixes: N rows, K codes (padded), D dimensions,
 G groups, W columns of a group, P candidate pairs.
@@ -14,6 +14,7 @@ G groups, W columns of a group, P candidate pairs.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,22 +24,23 @@ import torch
 from torch import Tensor
 
 _SCORES = {"cpu": 1 << 18, "cuda": 1 << 26}
-_CODES = 1 << 14
-_PANEL = {"cpu": 1 << 18, "cuda": 1 << 26}
+_ROWS = 64
+_CODES = 1 << 13
+_PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
 _PAIRS = 1 << 16
 
 
 class CentredCodes(NamedTuple):
     """A codebook made ready for `search`. Its tensors are what travels through torch.library.
 
-    centre [D] and codes [K', D], in the work dtype: codes = (codebook - centre) * scale, zero for codes that cannot be
-    selected and for padding; K' is K padded to a multiple of the group width. offsets [K']: ||codes||^2 + bias *
-    scale^2, +inf for those. usable [K] bool. limits [3] float64: scale (a power of two), max ||codes||, max ||codes||^2
-    + max |bias| * scale^2.
+    centre [D] and weights [K', D], in the work dtype: weights = -2 C with C = (codebook - centre) * scale, zero for
+    codes that cannot be selected and for padding; K' is K padded to a multiple of the group width. offsets [K']:
+    ||C||^2 + bias * scale^2, +inf for those. usable [K] bool. limits [3] float64: scale (a power of two), max ||C||,
+    max ||C||^2 + max |bias| * scale^2.
     """
 
     centre: Tensor
-    codes: Tensor
+    weights: Tensor
     offsets: Tensor
     usable: Tensor
     limits: Tensor
@@ -108,7 +110,22 @@ def centre_codes(codebook: Tensor, bias: Tensor | None) -> CentredCodes:
     offsets[num_codes:] = math.inf
     offsets[:num_codes].masked_fill_(excluded, math.inf)
     limits = torch.tensor([scale, largest, largest * largest + largest_shift], dtype=torch.float64)
-    return CentredCodes(centre, codes, offsets, usable, limits)
+    return CentredCodes(centre, codes.mul_(-2.0), offsets, usable, limits)
+
+
+def linear(rows_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor) -> Tensor:
+    """rows @ weights^T + offsets: [N, K]."""
+    if _has_onednn() and rows_ND.dtype == torch.float32 and rows_ND.device.type == "cpu":
+        return torch.ops.mkldnn._linear_pointwise(rows_ND, weights_KD, offsets_K, "none", [], "")
+    return torch.addmm(offsets_K, rows_ND, weights_KD.t())
+
+
+@functools.cache
+def _has_onednn() -> bool:
+    """Whether oneDNN's product and AVX-512 are there: then it takes half the time of addmm, whose MKL keeps to AVX2 on
+    AMD. It is the operation that torch.compile emits for a linear layer; its public forms return opaque tensors."""
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return wide and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) -> Tensor:
@@ -129,9 +146,8 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
 
 
 class _Workspace(NamedTuple):
-    """Memory that every panel of rows uses again: at most 6 MB on the CPU."""
+    """Memory that every panel of rows uses again: at most 2 MB on the CPU."""
 
-    scores: Tensor  # flat, about 1 MB
     smallest: Tensor  # [N, G]
     winners: Tensor  # [N, W]
     hits: Tensor  # [N, W]
@@ -140,39 +156,31 @@ class _Workspace(NamedTuple):
     @classmethod
     def like(cls, codes_KD: Tensor, num_rows: int, width: int) -> _Workspace:
         num_codes, dim = codes_KD.shape
-        device = "cuda" if codes_KD.is_cuda else "cpu"
-        num_scores = _SCORES[device]
         groups = min(num_codes, _CODES) // width
-        panel = max(1, min(num_rows, _PANEL[device] // max(dim, width, groups)))
-        return cls(
-            codes_KD.new_empty(max(min(num_codes, _CODES), min(num_rows * num_codes, num_scores))),
-            *(codes_KD.new_empty((panel, columns)) for columns in (groups, width, width, dim)),
-        )
+        panel = max(1, min(num_rows, _PANEL[codes_KD.device.type] // max(dim, width, groups)))
+        return cls(*(codes_KD.new_empty((panel, columns)) for columns in (groups, width, width, dim)))
 
 
 def _two_levels(
-    centred_ND: Tensor, codes_KD: Tensor, offsets_K: Tensor, work: _Workspace
+    centred_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor, work: _Workspace
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The smallest score of each row, its index, and the second smallest score: [N] each.
 
     The index of a tied row is any number below K; its second score equals the first.
     """
-    num_rows, num_codes, width = len(centred_ND), len(codes_KD), work.winners.shape[1]
-    num_groups, step = num_codes // width, max(1, len(work.scores) // num_codes)
+    num_rows, num_codes, width = len(centred_ND), len(weights_KD), work.winners.shape[1]
+    num_groups, step = num_codes // width, max(_ROWS, _SCORES[weights_KD.device.type] // num_codes)
     smallest_NG = work.smallest.view(-1)[: num_rows * num_groups].view(num_rows, num_groups)
     winners_NW = work.winners[:num_rows]
     best_N = winners_NW.new_empty(num_rows)
     group_N = torch.empty(num_rows, dtype=torch.int64, device=winners_NW.device)
     first_group = torch.arange(step, device=winners_NW.device) * num_groups
-    codes_DK = codes_KD.t()
     rows = (tensor.split(step) for tensor in (centred_ND, smallest_NG, winners_NW, best_N, group_N))
     for centred, smallest, winners, best, group in zip(*rows, strict=True):
-        count = len(centred)
-        score = work.scores[: count * num_codes].view(count, num_codes)
-        torch.addmm(offsets_K, centred, codes_DK, alpha=-2, out=score)
-        torch.amin(score.view(count, num_groups, width), -1, out=smallest)
+        score = linear(centred, weights_KD, offsets_K).view(len(centred), num_groups, width)
+        torch.amin(score, -1, out=smallest)
         torch.min(smallest, 1, out=(best, group))
-        torch.index_select(score.view(-1, width), 0, group + first_group[:count], out=winners)
+        torch.index_select(score.view(-1, width), 0, group + first_group[: len(centred)], out=winners)
     column_N, second_N = _column_and_second(winners_NW, best_N, work.hits[:num_rows])
     smallest_NG.scatter_(1, group_N[:, None], math.inf)
     return best_N, group_N * width + column_N, torch.minimum(smallest_NG.amin(1), second_N)
@@ -194,10 +202,10 @@ def _column_and_second(winners_NW: Tensor, best_N: Tensor, hits_NW: Tensor) -> t
 
 def _best_two(centred_ND: Tensor, prepared: CentredCodes, work: _Workspace) -> tuple[Tensor, Tensor, Tensor]:
     """`_two_levels` over the whole codebook, a block of codes at a time so that a block of rows shares each."""
-    blocks = zip(prepared.codes.split(_CODES), prepared.offsets.split(_CODES), strict=True)
+    blocks = zip(prepared.weights.split(_CODES), prepared.offsets.split(_CODES), strict=True)
     best, index, second = _two_levels(centred_ND, *next(blocks), work)
-    for block, (codes, offsets) in enumerate(blocks, start=1):
-        score, found, runner_up = _two_levels(centred_ND, codes, offsets, work)
+    for block, (weights, offsets) in enumerate(blocks, start=1):
+        score, found, runner_up = _two_levels(centred_ND, weights, offsets, work)
         second = torch.minimum(torch.minimum(second, runner_up), torch.maximum(best, score))
         index = torch.where(score < best, found + block * _CODES, index)
         best = torch.minimum(best, score)
@@ -207,45 +215,50 @@ def _best_two(centred_ND: Tensor, prepared: CentredCodes, work: _Workspace) -> t
 def _direct_distances(x_ND: Tensor, codebook: Tensor, row_P: Tensor, code_P: Tensor) -> Tensor:
     """||x[row] - codebook[code]||^2 in float64, [P]."""
     size = max(1, _PAIRS // x_ND.shape[1])
-    return torch.cat(
-        [
-            (x_ND[row].double() - codebook[code].double()).square().sum(1)
-            for row, code in zip(row_P.split(size), code_P.split(size), strict=True)
-        ]
-    )
+    pairs = zip(row_P.split(size), code_P.split(size), strict=True)
+    return torch.cat([(x_ND[row].double() - codebook[code].double()).square_().sum(1) for row, code in pairs])
 
 
-def _resolve(x_ND: Tensor, codebook: Tensor, bias: Tensor | None, candidate_NK: Tensor) -> Tensor:
-    """The best of each row's candidates in float64, the lowest index on ties; -1 for a row without any. [N]"""
-    num_rows, num_codes = candidate_NK.shape
-    row_P, code_P = candidate_NK.nonzero(as_tuple=True)
-    if not len(row_P):
-        return torch.full((num_rows,), -1, device=x_ND.device)
-    objective_P = _direct_distances(x_ND, codebook, row_P, code_P)
-    if bias is not None:
-        objective_P += bias.double()[code_P]
+def _resolve(objective_P: Tensor, row_P: Tensor, code_P: Tensor, num_rows: int, num_codes: int) -> Tensor:
+    """The best of each row's candidate pairs, the lowest index on ties; -1 for a row without any. [N]"""
     best_N = objective_P.new_full((num_rows,), math.inf).scatter_reduce_(0, row_P, objective_P, "amin")
     tied_P = objective_P == best_N[row_P]
-    index_N = torch.full((num_rows,), num_codes, device=x_ND.device)
+    index_N = torch.full((num_rows,), num_codes, device=row_P.device)
     index_N.scatter_reduce_(0, row_P[tied_P], code_P[tied_P], "amin")
     return torch.where(index_N == num_codes, -1, index_N)
+
+
+def _candidates(centred_ND: Tensor, prepared: CentredCodes, limit_N: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """(row_P, code_P) of all usable codes whose score is not above the row's limit, by groups first.
+
+    A score computed again may round otherwise, but it stays within E of the objective, so the limit still holds.
+    """
+    groups = len(prepared.weights) // width
+    scores = linear(centred_ND, prepared.weights, prepared.offsets).view(-1, groups, width)
+    row_Q, group_Q = (~(scores.amin(2) > limit_N[:, None])).nonzero(as_tuple=True)
+    members_QW = scores.view(-1, width).index_select(0, row_Q * groups + group_Q)
+    place_P, column_P = (~(members_QW > limit_N[row_Q, None])).nonzero(as_tuple=True)
+    row_P, code_P = row_Q[place_P], group_Q[place_P] * width + column_P
+    kept_P = code_P < len(prepared.usable)
+    kept_P &= prepared.usable[code_P.clamp_max(len(prepared.usable) - 1)]
+    return row_P[kept_P], code_P[kept_P]
 
 
 def _settle(
     x_ND: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, centred_ND: Tensor, threshold_N: Tensor
 ) -> Tensor:
-    """The index of rows that the scores leave open: [N], -1 where nothing is defined.
-
-    A score computed again may round otherwise, but it stays within E of the objective, so the threshold still holds.
-    """
-    size = max(1, _PAIRS // codebook.shape[0])
-    settled = []
-    for x, centred, threshold in zip(x_ND.split(size), centred_ND.split(size), threshold_N.split(size), strict=True):
-        scores = torch.addmm(prepared.offsets, centred, prepared.codes.t(), alpha=-2)[:, : codebook.shape[0]]
-        limit = threshold[:, None]
-        candidate = ((scores <= limit) | ~limit.isfinite()) & prepared.usable & x.isfinite().all(1, keepdim=True)
-        settled.append(_resolve(x, codebook, bias, candidate))
-    return torch.cat(settled)
+    """The index of rows that the scores leave open: [N], -1 where nothing is defined."""
+    num_codes, width = len(codebook), group_width(len(codebook))
+    index_N = torch.full((len(x_ND),), -1, device=x_ND.device)
+    limit_N = torch.where(threshold_N.isfinite(), threshold_N, math.inf)
+    finite = x_ND.isfinite().all(1).nonzero()[:, 0]
+    for rows in finite.split(max(1, _PAIRS // len(prepared.weights))):
+        row_P, code_P = _candidates(centred_ND[rows], prepared, limit_N[rows], width)
+        objective_P = _direct_distances(x_ND, codebook, rows[row_P], code_P)
+        if bias is not None:
+            objective_P += bias.double()[code_P]
+        index_N[rows] = _resolve(objective_P, row_P, code_P, len(rows), num_codes)
+    return index_N
 
 
 @contextmanager
@@ -274,13 +287,13 @@ def _full_float32(on_cuda: bool) -> Iterator[None]:
 def _search(
     x: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, certified: bool
 ) -> tuple[Tensor, Tensor]:
-    dtype, (num_rows, dim) = prepared.codes.dtype, x.shape
+    dtype, (num_rows, dim) = prepared.weights.dtype, x.shape
     scale, *_ = limits = tuple(prepared.limits.tolist())
     index = torch.empty(num_rows, dtype=torch.int64, device=x.device)
     distance = torch.empty(num_rows, dtype=dtype, device=x.device)
     if not num_rows:
         return index, distance
-    work = _Workspace.like(prepared.codes, num_rows, group_width(len(codebook)))
+    work = _Workspace.like(prepared.weights, num_rows, group_width(len(codebook)))
     panel = len(work.rows)
     for part, index_part, distance_part in zip(x.split(panel), index.split(panel), distance.split(panel), strict=True):
         centred = torch.sub(part, prepared.centre, out=work.rows[: len(part)])

@@ -16,7 +16,7 @@ def scores_and_bound(x: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Ten
     prepared = torch_path.centre_codes(codebook, None)
     limits = tuple(prepared.limits.tolist())
     centred = x - prepared.centre
-    scores = torch.addmm(prepared.offsets, centred, prepared.codes.t(), alpha=-2)[:, : len(codebook)]
+    scores = torch_path.linear(centred, prepared.weights, prepared.offsets)[:, : len(codebook)]
     centre = prepared.centre.double()
     codes, rows = codebook.double() - centre, x.double() - centre
     objective = codes.square().sum(1) - 2.0 * rows @ codes.t()
