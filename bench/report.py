@@ -1,7 +1,9 @@
 """Draws docs/benchmarks.md and docs/benchmarks.png from the files in bench/results, and holds a run against a baseline.
 
 python -m bench.report                                  draw
-python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's
+python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's, or ours
+                                                        is no longer as exact
+python -m bench.report --table RUN.json                 print a run's table
 """
 
 from __future__ import annotations
@@ -96,32 +98,45 @@ def draw(results: Path, docs: Path) -> None:
 
 
 def regressions(baseline: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """Ratios of the baseline that the run misses or lacks. Ratios, not times: machines differ, ranks should not."""
+    """Ratios of the baseline that the run misses or lacks, and results of ours that are less exact than they were.
 
-    def ratios(data: dict[str, Any]) -> dict[tuple[str, str, str], float]:
-        return {
-            (row["operation"], row["case"], entry["name"]): entry["ratio"]
-            for row in data["rows"]
-            for entry in row["contestants"][1:]
-        }
-
-    expected, found = ratios(baseline), ratios(run)
-    problems = [f"{' / '.join(key)}: missing from the run" for key in expected.keys() - found.keys()]
-    for key in expected.keys() & found.keys():
-        if found[key] < ALLOWED_FRACTION * expected[key]:
-            problems.append(f"{' / '.join(key)}: {found[key]:.2f}x, the baseline has {expected[key]:.2f}x")
+    Ratios, not times: machines differ, ranks should not. An error of zero must stay zero; any other may double (a run
+    draws other data).
+    """
+    found = {(row["operation"], row["case"]): row["contestants"] for row in run["rows"]}
+    problems = []
+    for row in baseline["rows"]:
+        case = f"{row['operation']} / {row['case']}"
+        ours, *peers = found.get((row["operation"], row["case"]), [None])
+        if ours is None:
+            problems.append(f"{case}: missing from the run")
+            continue
+        if not ours["error"] <= 2.0 * row["contestants"][0]["error"]:
+            before = row["contestants"][0]["error"]
+            problems.append(f"{case}: error {ours['error']:.2g} {row['error_unit']}, the baseline has {before:.2g}")
+        ratios = {peer["name"]: peer["ratio"] for peer in peers}
+        for peer in row["contestants"][1:]:
+            ratio = ratios.get(peer["name"])
+            if ratio is None:
+                problems.append(f"{case} / {peer['name']}: missing from the run")
+            elif ratio < ALLOWED_FRACTION * peer["ratio"]:
+                problems.append(f"{case} / {peer['name']}: {ratio:.2f}x, the baseline has {peer['ratio']:.2f}x")
     return sorted(problems)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
     parser.add_argument("--gate", nargs=2, type=Path, metavar=("BASELINE", "RUN"))
+    parser.add_argument("--table", type=Path, metavar="RUN")
     options = parser.parse_args(arguments)
+    if options.table is not None:
+        print("\n".join(table(json.loads(options.table.read_text())["rows"])))
+        return 0
     if options.gate is None:
         draw(ROOT / "bench" / "results", ROOT / "docs")
         return 0
     problems = regressions(*(json.loads(path.read_text()) for path in options.gate))
-    print("\n".join(problems) or "no ratio fell below 70 % of the baseline")
+    print("\n".join(problems) or "no ratio fell below 70 % of the baseline, and no result is less exact")
     return 1 if problems else 0
 
 

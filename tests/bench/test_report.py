@@ -1,0 +1,76 @@
+"""The gate over benchmark results, on made-up runs: it fails on a lost ratio and on lost exactness, not on slow machines."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report import main, regressions
+
+
+def contestant(name: str, ratio: float, milliseconds: float, error: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ratio": ratio,
+        "milliseconds": milliseconds,
+        "median_over_best": 1.0,
+        "error": error,
+        "peak_bytes": 0,
+    }
+
+
+def result(error: float = 0.0) -> dict[str, Any]:
+    contestants = [contestant("gencore", 1.0, 2.0, error), contestant("peer", 4.0, 8.0, 31.0)]
+    row = {"operation": "look_up", "case": "8x4", "tests": "passed", "error_unit": "wrong rows"}
+    return {"rows": [{**row, "contestants": contestants}]}
+
+
+def test_a_run_is_no_regression_of_itself_nor_on_a_slower_machine() -> None:
+    slower = result()
+    for entry in slower["rows"][0]["contestants"]:
+        entry["milliseconds"] *= 10
+    assert regressions(result(), result()) == []
+    assert regressions(result(), slower) == []
+
+
+@pytest.mark.parametrize(("ratio", "problems"), [(2.81, 0), (2.79, 1), (9.0, 0)])
+def test_a_ratio_may_fall_to_seventy_per_cent(ratio: float, problems: int) -> None:
+    run = result()
+    run["rows"][0]["contestants"][1]["ratio"] = ratio
+    assert len(regressions(result(), run)) == problems
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problems"),
+    [(0.0, 1e-9, 1), (0.0, 0.0, 0), (1e-6, 1.9e-6, 0), (1e-6, 2.1e-6, 1), (1e-6, float("nan"), 1)],
+)
+def test_ours_must_stay_exact(before: float, after: float, problems: int) -> None:
+    assert len(regressions(result(before), result(after))) == problems
+
+
+def test_the_peers_errors_are_their_own() -> None:
+    run = result()
+    run["rows"][0]["contestants"][1]["error"] = 1e6
+    assert regressions(result(), run) == []
+
+
+def test_missing_rows_and_peers_are_named() -> None:
+    run = copy.deepcopy(result())
+    run["rows"][0]["contestants"].pop()
+    assert regressions(result(), run) == ["look_up / 8x4 / peer: missing from the run"]
+    assert regressions(result(), {"rows": []}) == ["look_up / 8x4: missing from the run"]
+
+
+def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(result()))
+    bad.write_text(json.dumps(result(error=3.0)))
+    assert main(["--gate", str(good), str(good)]) == 0
+    assert main(["--gate", str(good), str(bad)]) == 1
+    assert "error 3 wrong rows, the baseline has 0" in capsys.readouterr().out
+    assert main(["--table", str(good)]) == 0
+    assert "| look_up | 8x4 | **gencore** |" in capsys.readouterr().out
