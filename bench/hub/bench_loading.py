@@ -32,7 +32,7 @@ def model() -> gencore.Model:
     return gencore.create("gan", hidden=[5600, 5600, 5600])
 
 
-@pytest.mark.parametrize(("case", "shard"), [("1 file", "5GB"), ("5 files", "100MB")])
+@pytest.mark.parametrize(("case", "shard"), [("1 file", "5GB"), ("shards", "200MB")])
 def test_loading(case: str, shard: str, model: gencore.Model, race: Callable[..., Any], tmp_path: Path) -> None:
     state = model.state_dict()
     size = sum(tensor.nbytes for tensor in state.values())
@@ -40,7 +40,8 @@ def test_loading(case: str, shard: str, model: gencore.Model, race: Callable[...
         tmp_path / "model", config=describe(model), module=model, card="", max_shard_size=shard
     )
     files = sorted(folder.glob("*.safetensors"))
-    assert all(os.getxattr(file, ATTRIBUTE) for file in files), "this file system keeps no notes of hashes"
+    notes = {file: os.getxattr(file, ATTRIBUTE) for file in files if ATTRIBUTE in os.listxattr(file)}
+    assert max(files, key=lambda file: file.stat().st_size) in notes, "this file system keeps no notes of hashes"
 
     def mapped() -> Tensors:
         return {name: tensor for file in files for name, tensor in load_file(file).items()}
@@ -58,8 +59,7 @@ def test_loading(case: str, shard: str, model: gencore.Model, race: Callable[...
         return gencore.from_pretrained(folder).state_dict()
 
     def first() -> Tensors:
-        notes = {file: os.getxattr(file, ATTRIBUTE) for file in files}
-        for file in files:
+        for file in notes:
             os.removexattr(file, ATTRIBUTE)
         loaded = ours()
         for file, text in notes.items():
