@@ -151,6 +151,15 @@ def test_a_coefficient_of_zero_hides_what_it_would_multiply(backend) -> None:
 
 
 @PATHS
+def test_missing_noise_and_steps_outside_the_table_give_nan(backend) -> None:
+    values, table = tensors(14, 4, 20)[:2], stack_rows([ROWS["two steps"], ROWS["only x"]])
+    result = diffusion_step(*values, table, torch.tensor([0, 1, 2, -1]), backend=backend)
+    assert result.isnan().all(dim=1).tolist() == [True, False, True, True]
+    assert result[1].isfinite().all()
+    assert diffusion_step(*values, table, 0, backend=backend).isnan().all()
+
+
+@PATHS
 def test_an_infinite_scale_is_the_formulas(backend) -> None:
     """Half of a sample infinite and no largest scale: clamp(x0, +-inf) / inf is 0, and NaN where x0 is infinite."""
     values = tensors(8, 2, 10)
