@@ -116,6 +116,10 @@ def test_ddpm_levels() -> None:
     with torch.device("meta"):
         model = DDPM(DDPMConfig(data_shape=(2,), network=DenseConfig(), num_timesteps=1000))
     assert torch.equal(model.level(model.sigmas), torch.arange(1000, dtype=torch.float64))
+    for steps in (1000, 7):
+        grid = model.grid(steps)
+        assert (len(grid), grid[0], grid[-1]) == (steps, model.sigma_max, model.sigma_min)
+    assert model.grid(1000) == model.sigmas.flip(0).tolist()
     between = model.level((model.sigmas[:-1] * model.sigmas[1:]).sqrt())
     torch.testing.assert_close(between, torch.arange(999, dtype=torch.float64) + 0.5, rtol=0, atol=1e-9)
 
