@@ -268,6 +268,12 @@ def test_encoding_inverts_ddim() -> None:
     model = ideal_gaussian(0.5, 0.7, sigma_max=20.0, sigma_min=0.02)
     x = torch.linspace(-2, 3, 9, dtype=torch.float64)[:, None]
     errors, distances = [], []
+    asked: list[float] = []
+    watched = FunctionDenoiser(
+        lambda x, sigma, _: asked.append(sigma[0].item()) or x, data_shape=(1,), sigma_min=0.02, sigma_max=20.0
+    )
+    encode(watched, x, steps=5)
+    assert asked == pytest.approx(watched.grid(5)[:0:-1])
     for steps in (100, 200, 400):
         noise = encode(model, x, steps=steps)
         back = DDIMSampler().solve(model, noise, model.grid(steps))

@@ -23,6 +23,7 @@ from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnneal
 from gencore_diffusion.ncsn import NCSN, NCSNConfig
 from gencore_diffusion.networks import DenseConfig, NetworkConfig, build_network
 from gencore_diffusion.objective import DenoisingScoreMatching
+from gencore_diffusion.sampling import prior
 from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler, EulerSampler
 from gencore_diffusion.unet import UNetConfig
 
@@ -252,6 +253,14 @@ def test_sample_depends_on_seed_and_index_alone() -> None:
     whole = model.sample(5, seed=2, sampler=sampler)
     torch.testing.assert_close(model.sample(5, seed=2, sampler=sampler, batch_size=2), whole)
     torch.testing.assert_close(model.sample(1, seed=2, start=4, sampler=sampler), whole[4:])
+
+
+def test_where_sampling_begins() -> None:
+    """sigma_max eps; sqrt(1 + sigma_max^2) eps where the network sees x_T, of variance 1 (DDPM)."""
+    ddpm = DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20))
+    eps = Noise(2, 0, 3).normal(4)
+    for model, scale in ((ddpm, math.sqrt(1 + 0.5**2)), (ideal_gaussian(0.0, 1.0, dim=4), 0.5)):
+        torch.testing.assert_close(prior(model, Noise(2, 0, 3), 0.5), scale * eps)
 
 
 def test_samplers_by_name() -> None:
