@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gencore import Adam, Model, ModelConfig, Phase, Recipe, Stage
 from gencore.config import check
 from gencore_vq.codebook import Codebook
-from gencore_vq.vq_vae import VectorQuantization, check_codes, check_labels, finite
+from gencore_vq.vq_vae import VectorQuantization, check_codes, check_data, check_labels, finite
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,9 @@ class SpeechVQVAE(Model):
         self.decoder = SpeakerDecoder(config)
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """Spectrograms (N, 1, bands, frames) -> codes (N, frames / 8) int64. Raises NonFiniteError on NaN latents."""
+        """Spectrograms (N, 1, bands, frames) -> codes (N, frames / 8) int64. Raises GencoreError for other shapes,
+        NonFiniteError on NaN latents."""
+        check_data(x, self.config.data_shape)
         return self.codebook(finite(self.encoder(x))).codes
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:

@@ -151,7 +151,9 @@ class VQVAE(Model):
         )
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """Images (N, *data_shape) -> codes (N, [books,] H / 4, W / 4) int64. Raises NonFiniteError on NaN latents."""
+        """Images (N, *data_shape) -> codes (N, [books,] H / 4, W / 4) int64. Raises GencoreError for other shapes,
+        NonFiniteError on NaN latents."""
+        check_data(x, self.config.data_shape)
         return self.codebook(finite(self.encoder(x))).codes
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
@@ -192,6 +194,15 @@ def check_labels(label: Tensor | None, count: int, classes: int | None, need: st
     if label.shape != (count,) or label.is_floating_point() or label.min() < 0 or label.max() >= classes:
         raise GencoreError(f"{need}: expected ({count},) integers from 0 to {classes - 1}; received {label}.")
     return label
+
+
+def check_data(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise GencoreError unless x is floating point (N, *shape)."""
+    if tuple(x.shape[1:]) != tuple(shape) or not x.is_floating_point():
+        raise GencoreError(
+            f"The model got a tensor {tuple(x.shape)} of {x.dtype}; expected floating point "
+            f"(N, {', '.join(map(str, shape))}) in [-1, 1]: x / 127.5 - 1 from 0 ... 255."
+        )
 
 
 def finite(latents: Tensor) -> Tensor:

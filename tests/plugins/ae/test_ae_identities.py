@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -60,6 +61,22 @@ def test_logit_output_is_the_mean_of_the_brightness() -> None:
     model = model.model(model.config)
     z = torch.randn(3, 2)
     torch.testing.assert_close((model.generate(z) + 1) / 2, model.raw_output(z).sigmoid())
+
+
+def test_linear_autoencoder_works_around_the_mean_of_what_it_saw() -> None:
+    """z = A (x - m), x = B z + m, with m the average over two steps' batches."""
+    recipe = gencore.recipe("linear-autoencoder", code_dim=3)
+    model, objective = recipe.model(recipe.config), recipe.stages[0].objective
+    x = torch.rand(2, 6, 1, 8, 8) * 2 - 1
+    for batch in x:
+        objective.loss(model, "autoencoder", {"x": batch})
+        with torch.no_grad():
+            objective.after_step(model, "autoencoder")
+    mean = x.flatten(0, 1).mean(0)
+    torch.testing.assert_close(model.mean, mean)
+    z = (x[0] - mean).flatten(1) @ model.encoder[1].weight.T
+    torch.testing.assert_close(model.encode(x[0]), z)
+    torch.testing.assert_close(model.generate(z), (z @ model.decoder[0].weight.T).view(-1, 1, 8, 8) + mean)
 
 
 # Convolution arithmetic
@@ -133,6 +150,36 @@ def test_target_penalty_and_its_gradient() -> None:
     torch.testing.assert_close(slope, -rho / mean.detach() + (1 - rho) / (1 - mean.detach()))
     assert abs(slope[1]) < 1e-12
     assert bernoulli_divergence(0.05, torch.tensor([0.0, 1.0])).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "per_example"),
+    [
+        ("sparse-autoencoder", "sparsity", lambda model, x: model.encode(x).abs().sum(1).mean()),
+        (
+            "target-sparse-autoencoder",
+            "weight",
+            lambda model, x: bernoulli_divergence(0.05, model.encode(x).mean(0)),
+        ),
+        (
+            "contractive-autoencoder",
+            "weight",
+            lambda model, x: sigmoid_layer_jacobian(model.encode(x), model.linear_layers[0].weight).mean(),
+        ),
+    ],
+)
+def test_penalties_are_in_the_loss_and_in_its_gradient(name: str, key: str, per_example: Any) -> None:
+    """loss(weight) - loss(0) = weight * penalty, and the same of the encoder's gradient."""
+    torch.manual_seed(0)
+    recipes = [gencore.recipe(name, code_dim=12, **{key: weight}) for weight in (0.7, 0.0)]
+    model = recipes[0].model(recipes[0].config).double()
+    x = torch.rand(9, 1, 8, 8, dtype=torch.float64) * 2 - 1
+    with_term, without = (r.stages[0].objective.loss(model, "autoencoder", {"x": x}).total for r in recipes)
+    term = 0.7 * per_example(model, x)
+    torch.testing.assert_close(with_term - without, term)
+    weight = model.encoder[1].weight
+    slopes = [torch.autograd.grad(value, weight)[0] for value in (with_term, without, term)]
+    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2])
 
 
 def test_absolute_sum() -> None:

@@ -10,6 +10,7 @@ import torch
 
 import gencore
 from gencore.config import from_json
+from gencore.data import InMemory
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_vq.prior import CodePrior, code_nats
 from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig
@@ -73,6 +74,25 @@ def test_nan_latents_have_no_code(system: str) -> None:
     x[1, 0, 0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match="latents of 1 of 3 examples"):
         model.encode(x)
+
+
+@pytest.mark.parametrize("system", [*IMAGE_SYSTEMS, "speech-vq-vae"])
+def test_data_of_another_shape_or_type_are_refused(system: str) -> None:
+    """A convolution would take another size; bytes must be scaled."""
+    model = gencore.recipe(system).model(gencore.recipe(system).config).eval()
+    channels, height, width = model.config.data_shape
+    with pytest.raises(GencoreError, match=rf"\(3, {channels}, {height}, {2 * width}\).*expected floating point"):
+        model.encode(torch.zeros(3, channels, height, 2 * width))
+    with pytest.raises(GencoreError, match=r"uint8.*x / 127.5 - 1"):
+        model.encode(torch.zeros(3, channels, height, width, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(("x", "message"), [(torch.full((8, 1, 8, 8), 200.0), "127.5"), (torch.nan, "NaN")])
+def test_training_refuses_bad_images(x: Any, message: str) -> None:
+    images = torch.full((8, 1, 8, 8), x) if isinstance(x, float) else x
+    recipe = gencore.recipe("vq-vae", width=4, steps=1, batch_size=8)
+    with pytest.raises(GencoreError, match=message):
+        gencore.Trainer(recipe, InMemory(x=images), cpu=True).fit()
 
 
 @pytest.mark.parametrize(
