@@ -65,6 +65,37 @@ def test_commitment_gradient() -> None:
     torch.testing.assert_close(gradients[1] - gradients[0], expected, atol=1e-8, rtol=1e-4)
 
 
+def test_codebook_learns_by_gradient_from_its_own_term_only() -> None:
+    """d loss / d e_j = 2 sum over the latents of code j of (e_j - z_e), over the number of elements."""
+    model = gencore.create("vq-vae", data_shape=[1, 8, 8], width=8, update="gradient")
+    x = torch.rand(4, 1, 8, 8) * 2 - 1
+    VectorQuantization(commitment=0.25, decay=0.99, restart_below=0).loss(
+        model, "autoencoder", {"x": x}
+    ).total.backward()
+    with torch.no_grad():
+        latents = model.encoder(x)
+        found = model.codebook(latents)
+        expected = 2 * (found.counts[:, None] * model.codebook.vectors - found.sums) / latents.numel()
+    torch.testing.assert_close(model.codebook.vectors.grad, expected, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("restart_below", "moved"), [(0.5, 3), (0.0, 0)])
+def test_a_step_restarts_dead_codes_at_latents_of_the_batch(restart_below: float, moved: int) -> None:
+    """Three codes far away with a count of 0; without restart they stay there."""
+    model = gencore.create("vq-vae", data_shape=[1, 8, 8], width=8, num_codes=8)
+    objective = VectorQuantization(commitment=0.25, decay=0.99, restart_below=restart_below)
+    with torch.no_grad():
+        model.codebook.vectors[:3] = 50
+        model.codebook.sums[:3] = 50 * 1e-5
+        model.codebook.counts[:3] = 1e-5
+        x = torch.rand(4, 1, 8, 8) * 2 - 1
+        objective.loss(model, "autoencoder", {"x": x})
+        objective.after_step(model, "autoencoder")
+        rows = model.codebook.rows(model.encoder(x))
+    at_latents = (torch.cdist(model.codebook.vectors[:3], rows).min(1).values < 1e-5).sum().item()
+    assert at_latents == moved
+
+
 @pytest.mark.parametrize("update", ["ema", "gradient"])
 def test_reconstruction_sends_no_gradient_to_the_codebook(update: str) -> None:
     model = gencore.create("vq-vae", data_shape=[1, 8, 8], width=8, update=update)

@@ -81,9 +81,9 @@ def test_codes_keep_the_vowel() -> None:
 
 
 def test_codes_drop_the_speaker_where_the_decoder_is_told() -> None:
-    """By chance 0.25; the twin, which has to code the speaker, is the measure."""
+    """By chance 0.25; the twin, which has to code the speaker, is the measure. Two seeds: 0.52, 0.44 and 0.80, 0.81."""
     told, untold = probe(trained(4), "label"), probe(trained(None), "label")
-    assert told < 0.6 < 0.68 < untold, (told, untold)
+    assert told < 0.6 < 0.75 < untold, (told, untold)
 
 
 @pytest.mark.parametrize(("speakers", "holds"), [(4, True), (None, False)], ids=["told", "twin"])
