@@ -1,6 +1,7 @@
 """Fused hot paths of generative models: exact, tested without a GPU, useful on their own.
 
 Every operation is one documented function that picks an implementation by `backend`; `explain` says which and why.
+Under torch.autocast every operation does what it does without it: inputs keep their dtype, sums are taken in float32.
 Importing this package imports torch, never triton. A sub-package and its function share one name; the function is what
 `gencore_kernels.<name>` is, and `from gencore_kernels.<name> import ...` reaches into the sub-package.
 """
