@@ -9,9 +9,8 @@ for each b:
     d_ij along v:
                       gg_i = -sum_j k_ij q_ij,  gM_ic = -sum_j (g_i + g_j) k_ij q_ij s_ijc
 
-Measured on one CPU thread, 256 x 100 x 5, forward + backward: 42 ms against 60 ms for cdist(p=1) and its backward and
-500 ms for the formula by autograd. Blocks of 1 MB a buffer are best at every shape from N = 64 to 512, 64 KB costs up
-to 2.2x.
+Measured on one CPU thread, 256 x 100 x 5, forward + backward: 35 ms and 3 MB, against 475 MB for the formula by
+autograd. Buffers of 512 KB cost 6 % of time against 1 MB and halve the memory; 64 KB costs up to 2.2x.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 
 
 def to_bcn(m: Tensor) -> Tensor:
