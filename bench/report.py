@@ -1,8 +1,8 @@
 """Draws docs/benchmarks.md and docs/benchmarks.png from the files in bench/results, and holds a run against a baseline.
 
 python -m bench.report                                  draw
-python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's, or ours
-                                                        is no longer as exact
+python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's,
+                                                        or our result is less exact than it was
 python -m bench.report --table RUN.json                 print a run's table
 """
 

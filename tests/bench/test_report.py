@@ -1,4 +1,4 @@
-"""The gate over benchmark results, on made-up runs: it fails on a lost ratio and on lost exactness, not on slow machines."""
+"""The gate over benchmark results, on made-up runs: it fails on lost ratios and exactness, not on slow machines."""
 
 from __future__ import annotations
 
