@@ -168,6 +168,18 @@ def test_values_that_are_not_finite(backend: str, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_unusable_codes_beside_rows_whose_bound_overflows(backend: str, device: torch.device) -> None:
+    """For such rows every usable code is compared, and no other one."""
+    x, codebook = (tensor.to(device) for tensor in gaussian(20, 70, 8))
+    x *= 1e25
+    codebook[7, 3], codebook[8, 0] = NAN, INF
+    bias = torch.zeros(70, device=device)
+    bias[10], bias[11] = NAN, -INF
+    assert_matches_oracle(x, codebook, backend, bias)
+    assert_matches_oracle(x, codebook, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_no_usable_code(backend: str, device: torch.device) -> None:
     found = nearest_code(torch.randn(5, 4, device=device), torch.full((9, 4), NAN, device=device), backend=backend)
     assert found.index.tolist() == [0] * 5
