@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gencore.data.source import check_batch as check_batch
     from gencore.data.synthetic import gaussian as gaussian
     from gencore.data.synthetic import ring as ring
+    from gencore.data.views import inverted as inverted
     from gencore.data.views import labelled_and_unlabelled as labelled_and_unlabelled
     from gencore.data.views import resized as resized
     from gencore.data.views import subset as subset
@@ -45,6 +46,7 @@ _HOME = {
     "check_batch": "source",
     "gaussian": "synthetic",
     "ring": "synthetic",
+    "inverted": "views",
     "labelled_and_unlabelled": "views",
     "resized": "views",
     "subset": "views",

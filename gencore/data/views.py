@@ -44,6 +44,13 @@ def weighted(source: Source, weights: Tensor) -> Source:
     return _Weighted(source, cumulative)
 
 
+def inverted(source: Source) -> Source:
+    """The images with light and dark exchanged, -x: another domain of the same things."""
+    if len(source.shape) != 3:
+        raise GencoreError(f"{source.name} has shape {source.shape}; to invert contrast, expected images.")
+    return _Inverted(source)
+
+
 def unpaired(first: Source, second: Source, suffix: str = "_b") -> Source:
     """Two sources side by side, each in its own random order: x, label, index, and x_b, label_b, index_b.
 
@@ -150,6 +157,18 @@ class _Weighted(_View):
         return self.source.fetch(indices)
 
 
+class _Inverted(_View):
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}, inverted"
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return epoch_order(self.source, seed, epoch)
+
+    def fetch(self, indices: Tensor) -> Batch:
+        return {k: -v if is_image_key(k, v) else v for k, v in self.source.fetch(indices).items()}
+
+
 class _Unlabelled(_View):
     @property
     def num_classes(self) -> int | None:
@@ -208,7 +227,7 @@ def _stretch(source: Source, seed: int, start: int, count: int) -> Tensor:
 
 def _refuse_own_order(source: Source, view: str) -> None:
     inner = source
-    while isinstance(inner, (_Resized, _Unlabelled)):
+    while isinstance(inner, (_Resized, _Inverted, _Unlabelled)):
         inner = inner.source
     if isinstance(inner, Ordered):
         raise GencoreError(

@@ -12,6 +12,10 @@ Reparameterization with Gumbel-Softmax", arXiv:1611.01144; Maddison, Mnih & Teh 
 
 The temperature falls as max(lowest, exp(-rate * step)) (Jang, section 4.2); the step is a buffer of the objective.
 
+The KL's weight rises from 0 to 1 over the first `kl_warm_up` steps. The concrete bound needs it: logits of variance v
+near 0 cost about v (K - 1) / 2 nats of a relaxed latent, K times the v (K - 1) / 2 K of a categorical one, at any
+temperature, though the decoder learns no more from them. Without a warm-up all latents stay at the prior.
+
 Deviations: dense networks; one temperature for posterior and prior in the concrete bound.
 """
 
@@ -128,20 +132,32 @@ class RelaxedBound(Objective):
     """Maximise one of the three objectives of the header while the temperature falls from 1."""
 
     def __init__(
-        self, *, relaxation: Relaxation, lowest_temperature: float, anneal_rate: float, binarization: Binarization
+        self,
+        *,
+        relaxation: Relaxation,
+        lowest_temperature: float,
+        anneal_rate: float,
+        kl_warm_up: int,
+        binarization: Binarization,
     ) -> None:
         super().__init__()
         check(relaxation in RELAXATIONS, "relaxation", relaxation, f"one of {list(RELAXATIONS)}")
         check(lowest_temperature > 0, "lowest_temperature", lowest_temperature, "a positive number")
         check(anneal_rate >= 0, "anneal_rate", anneal_rate, "0 or more")
         self.relaxation, self.binarization = relaxation, binarization
-        self.lowest_temperature, self.anneal_rate = lowest_temperature, anneal_rate
+        check(kl_warm_up >= 0, "kl_warm_up", kl_warm_up, "0 or more steps")
+        self.lowest_temperature, self.anneal_rate, self.kl_warm_up = lowest_temperature, anneal_rate, kl_warm_up
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @property
     def temperature(self) -> Tensor:
         """A scalar."""
         return torch.exp(-self.anneal_rate * self.step).clamp_min(self.lowest_temperature)
+
+    @property
+    def kl_weight(self) -> Tensor:
+        """A scalar in [0, 1]."""
+        return ((self.step + 1) / max(1, self.kl_warm_up)).clamp_max(1.0)
 
     def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
         """Nats per example, mean over the batch."""
@@ -160,7 +176,8 @@ class RelaxedBound(Objective):
         else:
             kl = posterior.kl_to_uniform().mean()
         return Loss(
-            kl - log_likelihood, {"log_likelihood": log_likelihood, "kl": kl, "temperature": temperature.clone()}
+            self.kl_weight * kl - log_likelihood,
+            {"log_likelihood": log_likelihood, "kl": kl, "temperature": temperature.clone()},
         )
 
     def after_step(self, model: Any, phase: str) -> None:
@@ -179,10 +196,12 @@ def gumbel_vae(
     relaxation: Relaxation = "gumbel-softmax",
     lowest_temperature: float = 0.5,
     anneal_rate: float = 3e-4,
+    kl_warm_up: int | None = None,
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """The temperature is max(lowest_temperature, exp(-anneal_rate * step))."""
+    """The temperature is max(lowest_temperature, exp(-anneal_rate * step)). `kl_warm_up`: steps; None: half of all for
+    "concrete", 0 for the others."""
     config = CategoricalVAEConfig(
         data_shape=data_shape,
         latent_dim=latent_dim,
@@ -195,6 +214,7 @@ def gumbel_vae(
         relaxation=relaxation,
         lowest_temperature=lowest_temperature,
         anneal_rate=anneal_rate,
+        kl_warm_up=kl_warm_up if kl_warm_up is not None else steps // 2 if relaxation == "concrete" else 0,
         binarization=binarization,
     )
     return Recipe(

@@ -36,7 +36,14 @@ from gencore.nn.likelihood import Scale, gaussian_log_prob, kl_to_standard_norma
 from gencore_vae.binary import BINARIZATIONS, Binarization, binarize, check_binary
 from gencore_vae.labels import one_hot
 from gencore_vae.latent_variable import LatentVariableModel, PriorThenDecoder, Terms
-from gencore_vae.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
+from gencore_vae.networks import (
+    NUM_PARAMETERS,
+    Likelihood,
+    VAEConfig,
+    data_distribution,
+    make_decoder,
+    make_encoder,
+)
 from gencore_vae.vae import one_player
 
 
@@ -199,22 +206,25 @@ def semi_supervised_vae(
     steps: int = 4000,
     batch_size: int = 64,
     latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
+    hidden: tuple[int, ...] = (128, 128),
     num_labels: int = 100,
-    label_weight: float = 10.0,
-    binarization: Binarization = "dynamic",
+    label_weight: float = 50.0,
+    likelihood: Likelihood = "gaussian",
+    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels. `label_weight`: the paper's alpha, on the
-    cross-entropy of the labelled batch."""
+    cross-entropy of the labelled batch. A "bernoulli" likelihood draws the pixels at every step."""
     config = SemiSupervisedVAEConfig(
         data_shape=data_shape,
         latent_dim=latent_dim,
         hidden=hidden,
-        likelihood="bernoulli",
-        levels=2,
+        likelihood=likelihood,
+        decoder_std=decoder_std,
+        levels=2 if likelihood == "bernoulli" else 256,
         num_classes=num_classes,
     )
+    binarization: Binarization = "dynamic" if likelihood == "bernoulli" else "none"
     objective = SemiSupervisedBound(label_weight=label_weight, binarization=binarization)
     parts = ("encoder", "decoder", "classifier")
     (stage,) = one_player(objective, steps=steps, learning_rate=learning_rate, parts=parts)

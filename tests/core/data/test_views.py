@@ -9,6 +9,7 @@ from gencore.data import (
     Source,
     check_batch,
     digits,
+    inverted,
     labelled_and_unlabelled,
     resized,
     ring,
@@ -185,3 +186,14 @@ def test_views_are_sources_and_read_ahead_only_where_all_allow_it() -> None:
     assert all(isinstance(view, Source) for view in views)
     assert [view.read_ahead for view in views] == [True, True, False, True]  # type: ignore[attr-defined]
     assert all(view.name for view in views)
+
+
+def test_inverted() -> None:
+    """Light for dark in every stream of images, nothing else."""
+    pair = unpaired(digits(), digits("test"))
+    plain, view = Batches(pair, 9, seed=2)[3], Batches(inverted(pair), 9, seed=2)[3]
+    assert torch.equal(view["x"], -plain["x"])
+    assert torch.equal(view["x_b"], -plain["x_b"])
+    assert torch.equal(view["label"], plain["label"])
+    with pytest.raises(GencoreError, match="expected images"):
+        inverted(ring())

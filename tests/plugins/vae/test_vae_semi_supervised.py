@@ -21,7 +21,8 @@ SHIFTS = torch.tensor([[0.0] * 6, [1.0, -1.0, 0.5, 0.0, 0.3, 1.0], [-0.6, 0.4, 1
 
 def small() -> Any:
     """A model of 4 x 4 binary images of three classes."""
-    recipe = gencore.recipe("semi-supervised-vae", data_shape=(1, 4, 4), num_classes=CLASSES, hidden=(8,), latent_dim=2)
+    shape: dict[str, Any] = {"data_shape": (1, 4, 4), "num_classes": CLASSES, "hidden": (8,), "latent_dim": 2}
+    recipe = gencore.recipe("semi-supervised-vae", likelihood="bernoulli", **shape)
     torch.manual_seed(0)
     model = recipe.model(recipe.config)
     for parameter in model.parameters():
@@ -195,7 +196,7 @@ def test_bad_sources(data: InMemory, overrides: dict[str, int], message: str) ->
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [("label_weight", -1.0), ("num_classes", 1), ("binarization", "static"), ("latent_dim", 0)]
+    ("argument", "value"), [("label_weight", -1.0), ("num_classes", 1), ("likelihood", "poisson"), ("latent_dim", 0)]
 )
 def test_bad_arguments(argument: str, value: object) -> None:
     with pytest.raises(gencore.GencoreError, match=argument):

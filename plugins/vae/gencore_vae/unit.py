@@ -1,0 +1,243 @@
+"""UNIT (Liu, Breuel & Kautz 2017, "Unsupervised Image-to-Image Translation Networks", arXiv:1703.00848, section 3).
+
+Two VAEs of two domains whose encoders share their last layers and whose decoders share their first, so that one code
+stands for a picture in both; two critics; no pairs. With domains a and b, q_a(z | x) = N(E_a(x), I), decoders G_a and
+G_b, D the critics' logits, and sp(u) = log(1 + exp(u)), the generators minimise for x of a (and the same for b)
+    kl_weight KL(q_a(z | x) || N(0, I)) + reconstruction_weight |x - G_a(z)|                            (equation 3)
+    game_weight sp(-D_b(G_b(z)))                                                                        (equation 4)
+    kl_weight KL(q_b(z' | G_b(z)) || N(0, I)) + cycle_weight |x - G_a(z')|,  z' ~ q_b(z' | G_b(z))      (equation 5)
+and the critics sp(-D_b(x_b)) + sp(D_b(G_b(z))); the paper's first KL of the cycle is that of equation 3 again.
+|.| is the mean over pixels, from a Laplacian likelihood; the KL is E(x)^2 / 2 summed over z.
+
+Deviations: the non-saturating game; small convolutional networks; a dense code; kl_weight 0.01, as in the authors' later
+program, where the paper has 0.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gencore import Adam, Loss, Model, ModelConfig, Objective, Phase, Recipe, Sampler, Stage
+from gencore.config import check
+from gencore.data import inverted, subset, unpaired
+from gencore.errors import GencoreError
+from gencore.samplers import PriorSampler
+from gencore_vae.labels import one_hot
+from gencore_vae.networks import AutoencoderConfig, channels_of, check_image_shape, make_encoder
+
+DOMAINS = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UNITConfig(ModelConfig):
+    """Square images of (channels, size, size), a power of two. `width`: channels at half the image's size. `hidden`:
+    width of the shared layers."""
+
+    data_shape: tuple[int, ...]
+    latent_dim: int = 16
+    width: int = 32
+    hidden: int = 128
+
+    def __post_init__(self) -> None:
+        check_image_shape(self.data_shape)
+        for name in ("latent_dim", "width", "hidden"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
+
+
+def own_encoder(config: UNITConfig) -> nn.Sequential:
+    """The layers of one domain: images (N, C, H, W) -> (N, F)."""
+    channels, size, _ = config.data_shape
+    layers: list[nn.Module] = []
+    for following in channels_of(size, config.width):
+        layers += [nn.Conv2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2)]
+        channels = following
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def own_decoder(config: UNITConfig) -> nn.Sequential:
+    """The layers of one domain: (N, F) -> images (N, C, H, W) in [-1, 1]."""
+    channels, size, _ = config.data_shape
+    maps = channels_of(size, config.width)
+    side = size >> len(maps)
+    layers: list[nn.Module] = [nn.Unflatten(1, (maps[-1], side, side))]
+    for width_in, width_out in zip(maps[::-1], maps[-2::-1], strict=False):
+        layers += [nn.ConvTranspose2d(width_in, width_out, 4, 2, 1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(maps[0], channels, 4, 2, 1), nn.Tanh())
+
+
+class UNIT(Model):
+    """Lists `encoders`, `decoders`, `critics` with one entry a domain; `shared_encoder` and `shared_decoder` are one
+    module each, through which both domains go."""
+
+    config_class = UNITConfig
+    regions = ("shared_encoder", "shared_decoder")
+
+    def __init__(self, config: UNITConfig) -> None:
+        super().__init__(config)
+        size, maps = config.data_shape[1], channels_of(config.data_shape[1], config.width)
+        features = maps[-1] * (size >> len(maps)) ** 2
+        self.encoders = nn.ModuleList(own_encoder(config) for _ in range(DOMAINS))
+        self.shared_encoder = nn.Sequential(
+            nn.Linear(features, config.hidden), nn.LeakyReLU(0.2), nn.Linear(config.hidden, config.latent_dim)
+        )
+        self.shared_decoder = nn.Sequential(
+            nn.Linear(config.latent_dim, config.hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(config.hidden, features),
+            nn.LeakyReLU(0.2),
+        )
+        self.decoders = nn.ModuleList(own_decoder(config) for _ in range(DOMAINS))
+        critic = AutoencoderConfig(data_shape=config.data_shape, network="conv", width=config.width)
+        self.critics = nn.ModuleList(nn.Sequential(make_encoder(critic, 1), nn.Flatten(0)) for _ in range(DOMAINS))
+
+    def encode_domain(self, x: Tensor, domain: int) -> Tensor:
+        """Images (N, *data_shape) of one domain -> the means of q(z | x), (N, latent_dim)."""
+        return self.shared_encoder(self.encoders[domain](x))
+
+    def generate_domain(self, z: Tensor, domain: int) -> Tensor:
+        """Codes (N, latent_dim) -> images (N, *data_shape) of one domain, in [-1, 1]."""
+        return self.decoders[domain](self.shared_decoder(z))
+
+    def translate(self, x: Tensor, domain: int) -> Tensor:
+        """Images (N, *data_shape) of one domain, 0 or 1 -> the same pictures in the other."""
+        check(domain in range(DOMAINS), "domain", domain, "0 or 1")
+        return self.generate_domain(self.encode_domain(x, domain), 1 - domain)
+
+    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """Images (N, *data_shape) of domains condition (N,), 0 or 1 (None: 0) -> the means of q, (N, latent_dim)."""
+        return self._choose([self.encode_domain(x, domain) for domain in range(DOMAINS)], condition)
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """Codes (N, latent_dim) -> images (N, *data_shape) of domains condition (N,), 0 or 1 (None: 0)."""
+        return self._choose([self.generate_domain(z, domain) for domain in range(DOMAINS)], condition)
+
+    def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """Images (N, *data_shape) -> (N,) logits of the critics of domains condition (N,), larger for real."""
+        return self._choose([critic(x) for critic in self.critics], condition)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Encode and generate, in domain 0."""
+        return self.generate(self.encode(x))
+
+    def default_sampler(self) -> Sampler:
+        """A normal z, decoded to domain 0 or as the condition says."""
+        return PriorSampler(shape=(self.config.latent_dim,))
+
+    def _choose(self, both: list[Tensor], condition: Tensor | None) -> Tensor:
+        if condition is None:
+            return both[0]
+        chosen = one_hot(condition, DOMAINS, len(both[0]))[:, 1].bool()
+        return torch.where(chosen.view(-1, *[1] * (both[0].ndim - 1)), both[1], both[0])
+
+
+class Translation(Objective):
+    """Phases "generator" and "critic" on x, of domain 0, and x_b, of domain 1."""
+
+    def __init__(
+        self, *, game_weight: float, kl_weight: float, reconstruction_weight: float, cycle_weight: float
+    ) -> None:
+        super().__init__()
+        self.game_weight, self.kl_weight = game_weight, kl_weight
+        self.reconstruction_weight, self.cycle_weight = reconstruction_weight, cycle_weight
+        for name in ("game_weight", "kl_weight", "reconstruction_weight", "cycle_weight"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+        """The losses of the header, both directions added up, means over the batch."""
+        if "x_b" not in batch:
+            raise GencoreError(
+                f"The batch has the keys {sorted(batch)}; expected x and x_b: gencore.data.unpaired(first, second)."
+            )
+        images = batch["x"], batch["x_b"]
+        if phase == "critic":
+            return Loss(sum(self._critic(model, images[a], images[1 - a], a) for a in range(DOMAINS)))
+        parts = [self._generator(model, images[a], a) for a in range(DOMAINS)]
+        terms = {name: parts[0][name] + parts[1][name] for name in parts[0]}
+        return Loss(sum(terms.values()), terms)
+
+    def _critic(self, model: Any, x: Tensor, other: Tensor, domain: int) -> Tensor:
+        """The critic of the other domain."""
+        with torch.no_grad():
+            z = model.encode_domain(x, domain)
+            fake = model.generate_domain(z + torch.randn_like(z), 1 - domain)
+        real, judged = model.critics[1 - domain](torch.cat([other, fake])).chunk(2)
+        return F.softplus(-real).mean() + F.softplus(judged).mean()
+
+    def _generator(self, model: Any, x: Tensor, domain: int) -> dict[str, Tensor]:
+        mean = model.encode_domain(x, domain)
+        z = mean + torch.randn_like(mean)
+        translated = model.generate_domain(z, 1 - domain)
+        back = model.encode_domain(translated, 1 - domain)
+        returned = model.generate_domain(back + torch.randn_like(back), domain)
+        return {
+            "kl": self.kl_weight * _kl(mean),
+            "reconstruction": self.reconstruction_weight * F.l1_loss(model.generate_domain(z, domain), x),
+            "game": self.game_weight * F.softplus(-model.critics[1 - domain](translated)).mean(),
+            "cycle_kl": self.kl_weight * _kl(back),
+            "cycle": self.cycle_weight * F.l1_loss(returned, x),
+        }
+
+
+def _kl(mean: Tensor) -> Tensor:
+    """KL(N(mean, I) || N(0, I)) of codes (N, D), in nats, mean over the batch."""
+    return 0.5 * mean.square().sum(1).mean()
+
+
+def halves(source: Any) -> Any:
+    """Two domains of one source without pairs: its even examples, and its odd ones with contrast inverted."""
+    positions = torch.arange(len(source))
+    return unpaired(subset(source, positions[::2]), inverted(subset(source, positions[1::2])))
+
+
+def unit(
+    *,
+    data_shape: tuple[int, int, int] = (1, 8, 8),
+    steps: int = 4000,
+    batch_size: int = 64,
+    latent_dim: int = 16,
+    width: int = 32,
+    hidden: int = 128,
+    second_domain: Literal["inverted", "given"] = "inverted",
+    game_weight: float = 10.0,
+    kl_weight: float = 0.01,
+    reconstruction_weight: float = 100.0,
+    cycle_weight: float = 100.0,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`second_domain`: "inverted", half of the examples with contrast inverted, or "given", for data of two streams
+    (gencore.data.unpaired). The weights are the paper's lambda_0, lambda_1 = lambda_3, lambda_2, lambda_4."""
+    expected = ("inverted", "given")
+    check(second_domain in expected, "second_domain", second_domain, f"one of {list(expected)}")
+    optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
+    phases = (
+        Phase(
+            name="generator",
+            parts=("encoders", "shared_encoder", "shared_decoder", "decoders"),
+            optimizer=optimizer,
+        ),
+        Phase(name="critic", parts=("critics",), optimizer=optimizer),
+    )
+    stage = Stage(
+        objective=Translation(
+            game_weight=game_weight,
+            kl_weight=kl_weight,
+            reconstruction_weight=reconstruction_weight,
+            cycle_weight=cycle_weight,
+        ),
+        phases=phases,
+        steps=steps,
+        data=None if second_domain == "given" else lambda source, model: halves(source),
+    )
+    return Recipe(
+        name="unit",
+        model=UNIT,
+        config=UNITConfig(data_shape=data_shape, latent_dim=latent_dim, width=width, hidden=hidden),
+        stages=(stage,),
+        batch_size=batch_size,
+    )
