@@ -80,4 +80,4 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, event_dims:
     else:
         scaled = squares.flatten(-event_dims).sum(-1) * torch.exp(-log_variance)
         log_determinant = size * log_variance
-    return -0.5 * (scaled + log_determinant + size * math.log(2 * math.pi))
+    return -0.5 * (scaled + (log_determinant + size * math.log(2 * math.pi)))

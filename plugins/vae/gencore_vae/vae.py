@@ -71,7 +71,8 @@ class VAE(LatentVariableModel):
     def terms(self, x: Tensor, noise: NoiseSource) -> Terms:
         """With the KL in closed form, which has less variance than log q - log p of the sample."""
         posterior = self.encode(x)
-        return Terms(self.log_likelihood(x, posterior.draw(noise))[0], posterior.kl_to_standard_normal())
+        z = posterior.draw(noise)[0]
+        return Terms(self.generate(z).log_prob(x), posterior.kl_to_standard_normal())
 
 
 class VariationalBound(Objective):
