@@ -22,8 +22,6 @@ from gencore_vae.semi_supervised_vae import SemiSupervisedVAE
 from gencore_vae.unit import UNIT
 
 pytestmark = pytest.mark.behaviour
-import os
-SEED = int(os.environ.get("SEED", "0"))
 TRAIN = digits("train").fetch(torch.arange(1400))
 TEST = digits("test").fetch(torch.arange(397))
 
@@ -75,7 +73,6 @@ def accuracy(model: Any) -> float:
 def test_unlabelled_digits_help_the_classifier() -> None:
     pairs = [(accuracy(few_labels(seed, twin=False)), accuracy(few_labels(seed, twin=True))) for seed in range(3)]
     lifts = torch.tensor([both - alone for both, alone in pairs])
-    print("FIG m2", pairs, lifts)
     assert lifts.mean() > 0.02, pairs
     assert (lifts > 0).sum() >= 2, pairs
 
@@ -93,7 +90,6 @@ def test_samples_are_of_the_class_asked_for() -> None:
     right = share_of(model.sample(300, condition=label), label)
     blind = Blind(model.config)
     blind.load_state_dict(model.state_dict())
-    print("FIG m2 samples", right, share_of(blind.sample(300, condition=label), label))
     assert right > 0.7
     assert share_of(blind.sample(300, condition=label), label) < 0.2
 
@@ -114,7 +110,7 @@ def exchanged(game_weight: float) -> tuple[float, float, float, float]:
     """Of images with s and z of digits of two classes: the share that are of the first's class, and of the second's;
     and what linear probes read of the class from z and from s."""
     recipe = gencore.recipe("specified-factors-vae", steps=1000, game_weight=game_weight)
-    model: Any = gencore.Trainer(recipe, digits("train"), cpu=True, seed=SEED).fit().eval()
+    model: Any = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
     order = torch.randperm(397, generator=torch.Generator().manual_seed(0))
     different = TEST["label"] != TEST["label"][order]
     x, donor = TEST["x"][different], TEST["x"][order][different]
@@ -134,7 +130,6 @@ def test_the_class_goes_with_the_specified_factors() -> None:
     the class: 0.37, 0.39, 0.73, 0.96."""
     of_specified, of_unspecified, leak, kept = exchanged(3.0)
     twin = exchanged(0.0)
-    print("FIG swap", of_specified, of_unspecified, leak, kept, twin)
     assert of_specified > 0.75
     assert of_unspecified < 0.15
     assert leak < 0.55
@@ -168,16 +163,16 @@ class Apart(UNIT):
 
 @torch.no_grad()
 def translated(model: type[UNIT], **overrides: Any) -> list[float]:
-    """The share of held-out digits whose translation a classifier of the target domain gives their class, both ways."""
+    """The share of held-out digits whose translation a classifier of the target domain gives their class, each way."""
     recipe = dataclasses.replace(gencore.recipe("unit", steps=500, **overrides), model=model)
-    trained: Any = gencore.Trainer(recipe, digits("train"), cpu=True, seed=SEED).fit().eval()
+    trained: Any = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
     to_inverted = share_of(trained.translate(TEST["x"], 0), TEST["label"], inverted)
     return [to_inverted, share_of(trained.translate(-TEST["x"], 1), TEST["label"])]
 
 
 def test_unit_translates_without_pairs() -> None:
+    """0.92 and 0.93; with nothing shared 0.05 and 0.07."""
     shared, apart = translated(UNIT), translated(Apart)
-    print("FIG unit", shared, apart)
     assert min(shared) > 0.8, shared
     assert max(apart) < 0.3, apart
 
@@ -200,19 +195,14 @@ def position_gap(seed: int, beta: float | None) -> float:
     if beta is None:
         recipe = gencore.recipe("deep-autoencoder", code_dim=5, **shape)
     else:
-        recipe = gencore.recipe(
-            "beta-vae", beta=beta, latent_dim=5, learning_rate=3e-3, binarization="none", **shape
-        )
+        recipe = gencore.recipe("beta-vae", beta=beta, latent_dim=5, learning_rate=3e-3, binarization="none", **shape)
     model: Any = gencore.Trainer(recipe, arrays(x), seed=seed, cpu=True).fit().eval()
     return mutual_information_gap(encode_all(model, x).z, torch.tensor([place[1:] for place in PLACES]))
 
 
 def test_beta_gives_positions_latents_of_their_own() -> None:
-    """Means of three seeds."""
-    means = {
-        beta: sum(position_gap(seed, beta) for seed in range(3)) / 3 for beta in (8.0, 1.0, None)
-    }
-    print("FIG mig", means)
+    """Means of three seeds: beta = 8 0.64, beta = 1 0.09, an autoencoder 0.2. (beta = 4: 0.39, from 0.1 to 0.45.)"""
+    means = {beta: sum(position_gap(seed, beta) for seed in range(3)) / 3 for beta in (8.0, 1.0, None)}
     assert means[8.0] > 0.45, means
     assert means[8.0] > means[None] + 0.25, means
     assert means[1.0] < 0.3, means
