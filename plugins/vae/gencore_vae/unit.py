@@ -9,8 +9,8 @@ G_b, D the critics' logits, and sp(u) = log(1 + exp(u)), the generators minimise
 and the critics sp(-D_b(x_b)) + sp(D_b(G_b(z))); the paper's first KL of the cycle is that of equation 3 again.
 |.| is the mean over pixels, from a Laplacian likelihood; the KL is E(x)^2 / 2 summed over z.
 
-Deviations: the non-saturating game; small convolutional networks; a dense code; kl_weight 0.01, as in the authors' later
-program, where the paper has 0.1.
+Deviations: the non-saturating game; small convolutional networks; a dense code; kl_weight 0.01, as in the authors'
+later program, where the paper has 0.1.
 """
 
 from __future__ import annotations
