@@ -63,6 +63,17 @@ def test_vae_gan_losses_by_hand() -> None:
     torch.testing.assert_close(encoder.total, encoder.metrics["kl"] + encoder.metrics["feature_distance"])
 
 
+def test_vae_gan_players_want_opposite_things() -> None:
+    """A critic that believes everything (logit 30) costs itself 2 x 30 for the two fakes, and the decoder nothing."""
+    recipe = gencore.recipe("vae-gan", width=4, latent_dim=3)
+    model, objective = recipe.model(recipe.config), recipe.stages[0].objective
+    torch.nn.init.zeros_(model.critic.head.weight)
+    torch.nn.init.constant_(model.critic.head.bias, 30.0)
+    batch = {"x": torch.rand(4, 1, 8, 8)}
+    assert objective.loss(model, "critic", batch).total.item() == pytest.approx(60)
+    assert objective.loss(model, "decoder", batch).metrics["game"] < 1e-6
+
+
 def test_feature_distance() -> None:
     a, b = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
     assert feature_distance(a, b).item() == pytest.approx((2.5 + 2.0) / 2)

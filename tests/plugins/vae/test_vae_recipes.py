@@ -61,6 +61,18 @@ def test_iwae_of_one_sample_has_the_elbo_in_expectation_and_more_with_more() -> 
     assert losses[50] < losses[1]
 
 
+def test_iwae_loss_is_the_log_of_the_mean_weight() -> None:
+    from gencore.nn.distributions import GlobalNoise
+
+    recipe = gencore.recipe("iwae", data_shape=(1, 4, 4), hidden=(8,), num_samples=7, binarization="none")
+    model = recipe.model(recipe.config)
+    torch.manual_seed(0)
+    loss = recipe.stages[0].objective.loss(model, "autoencoder", {"x": X})
+    torch.manual_seed(0)
+    weights = model.log_weights(X, model.proposal(X), GlobalNoise(len(X), X.device), 7).double().exp()
+    torch.testing.assert_close(loss.total.double(), -weights.mean(0).log().mean())
+
+
 def test_iwae_gradient_weights_samples_by_importance() -> None:
     """Equation 14: the gradient with respect to log w_i is -w_i / sum w."""
     from gencore.nn.likelihood import log_mean_exp
@@ -93,6 +105,33 @@ def test_binarize() -> None:
     torch.testing.assert_close(dynamic.mean(0), grey[0], atol=0.03, rtol=0)
     assert binarize(grey[:1], "threshold").tolist() == [[-1, -1, -1, 1, 1]]
     assert binarize(grey, "none") is grey
+
+
+@pytest.mark.parametrize(
+    ("system", "extra"),
+    [
+        ("bernoulli-vae", {}),
+        ("beta-vae", {}),
+        ("iwae", {}),
+        ("iaf-vae", {}),
+        ("pixel-vae", {}),
+        ("gumbel-softmax-vae", {}),
+        ("conv-vae", {"likelihood": "bernoulli"}),
+        ("semi-supervised-vae", {"likelihood": "bernoulli"}),
+    ],
+)
+def test_grey_images_are_drawn_anew_for_a_bernoulli_decoder(system: str, extra: dict[str, str]) -> None:
+    """What reaches the encoder is binary and another draw each time, and follows the grey values."""
+    recipe = gencore.recipe(system, **extra)
+    model, seen = recipe.model(recipe.config), []
+    model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].flatten(1)[:, :64].detach()))
+    grey = torch.full((20, 1, 8, 8), 0.5)
+    batch = {"x": grey, "x_unlabelled": grey, "label": torch.zeros(20, dtype=torch.int64)}
+    for _ in range(2):
+        recipe.stages[0].objective.loss(model, "autoencoder", batch)
+    assert all(x.abs().unique().tolist() == [1.0] for x in seen)
+    assert seen[0].mean().item() == pytest.approx(0.5, abs=0.1)
+    assert not torch.equal(seen[0], seen[len(seen) // 2])
 
 
 def test_bits_per_dim_of_a_bound() -> None:
