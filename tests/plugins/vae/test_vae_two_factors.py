@@ -96,6 +96,9 @@ def test_exchange_losses_by_hand() -> None:
     error = x.square().flatten(1).sum(1).mean() / (2 * 0.25)
     kl = 0.5 * (centre.square() + math.exp(-40) - 1 + 40).sum(1).mean()
     torch.testing.assert_close(loss.total, 2 * error + kl + 2.0 * 2 * math.log(2))
+    model.judge = lambda x, *, condition: x.new_full((len(x),), 30.0)
+    won = objective.loss(model, "autoencoder", {"x": x, "label": LABEL}).total
+    torch.testing.assert_close(won, 2 * error + kl, msg="a critic that believes every exchange leaves no cost")
 
 
 def test_exchange_critic_by_hand() -> None:
