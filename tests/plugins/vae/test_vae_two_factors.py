@@ -113,6 +113,8 @@ def test_exchange_critic_by_hand() -> None:
     assert torch.equal(shown[:6], batch["x"])
     assert torch.equal(condition[:6], LABEL)
     assert torch.equal(condition[6:12], condition[12:])
+    assert torch.equal(condition[12:].sort().values, LABEL.sort().values)
+    assert not torch.equal(condition[12:], LABEL)
     answers.neg_()
     assert objective.loss(model, "critic", batch).total.item() == pytest.approx(60)
 
@@ -202,6 +204,9 @@ def test_unit_losses_by_hand() -> None:
     to_b = [("encode", 0), ("generate", 1), ("encode", 1), ("generate", 0)]
     assert model.calls[:4] == to_b
     assert ("encode", 1) in model.calls[5:]
+    told = Told(0.0)
+    told.critics = [lambda x, logit=logit: x.flatten(1).mean(1) * 0 + logit for logit in (-30.0, 30.0)]
+    assert objective._generator(told, zero, 0)["game"] < 1e-6, "the critic of the domain translated to"
     sure = Told(30.0)
     assert objective.loss(sure, "generator", {"x": zero, "x_b": zero}).metrics["game"] < 1e-6
     assert objective.loss(sure, "critic", {"x": zero, "x_b": zero}).total.item() == pytest.approx(60)
