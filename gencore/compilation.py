@@ -29,10 +29,40 @@ def missing_compiler() -> str | None:
     return None
 
 
+def compile_whole(
+    function: Callable[..., Any], *, backend: str | Callable[..., Any] = "inductor", mode: str | None = None
+) -> Callable[..., Any]:
+    """`function` compiled without a graph break, for fixed shapes; `backend` and `mode` as torch.compile's.
+
+    Once the compiler's limit of shapes (torch._dynamo.config.recompile_limit) is met, calls of further shapes run
+    eager, with a warning. Inside another compiled function it is traced like any other.
+    """
+    from torch._dynamo.exc import FailOnRecompileLimitHit  # half a second, for those who compile
+
+    whole = torch.compile(function, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        try:
+            return whole(*args, **kwargs)
+        except FailOnRecompileLimitHit:
+            warnings.warn(
+                f"Running eager: torch.compile has met its limit of shapes ({torch._dynamo.config.recompile_limit}). "
+                "Use batches of equal size, or raise torch._dynamo.config.recompile_limit.",
+                stacklevel=2,
+            )
+            with torch.compiler.set_stance("force_eager"):
+                return function(*args, **kwargs)
+
+    return run
+
+
 def compile_regions(
     model: nn.Module, regions: Sequence[str], *, backend: str | Callable[..., Any] = "inductor"
 ) -> None:
-    """Compile submodules in place, whole and for fixed shapes; without a compiler warn and leave them eager.
+    """Compile submodules in place, as `compile_whole`; without a compiler warn and leave them eager.
 
     `forward` is compiled rather than the module: `nn.Module.compile` captures nothing of an nn.Sequential made of
     torch's own layers (its frames are on Dynamo's skip list), and says so only under fullgraph.
@@ -43,4 +73,4 @@ def compile_regions(
         return
     for region in regions:
         part = model.get_submodule(region)
-        part.forward = torch.compile(part.forward, backend=backend, fullgraph=True, dynamic=False)
+        part.forward = compile_whole(part.forward, backend=backend)

@@ -49,6 +49,19 @@ def test_without_a_compiler_it_says_so_and_runs_eager(monkeypatch: pytest.Monkey
     assert model.sample(2).shape == (2, 1, 8, 8)
 
 
+def test_more_shapes_than_the_compiler_keeps_run_eager() -> None:
+    """At torch's limit a region warns, and gives the same results."""
+    torch._dynamo.reset()
+    model = gencore.create("dcgan", width=4).eval()
+    sizes = range(1, 4 + torch._dynamo.config.recompile_limit)
+    expected = [model.sample(size) for size in sizes]
+    compilation.compile_regions(model, ["generator"], backend="eager")
+    with pytest.warns(UserWarning, match="limit of shapes"):
+        for size, samples in zip(sizes, expected, strict=True):
+            torch.testing.assert_close(model.sample(size), samples)
+    torch._dynamo.reset()
+
+
 def test_only_the_named_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(compilation, "compile_regions", lambda model, regions: seen.append(regions))
