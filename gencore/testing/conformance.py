@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from gencore.data import Batches, open_source
 from gencore.errors import GencoreError
 from gencore.model import Model, parameters_of
 from gencore.objective import Batch
+from gencore.optimizers import SGD
 from gencore.protocols import ROLES, Sampler
 from gencore.recipes import Phase, Recipe, Stage
 from gencore.registry import default_registry
@@ -42,11 +44,14 @@ def tiny_source(recipe: Recipe) -> Any:
 
 
 def train_tiny(system: str, batch_size: int) -> dict[str, Tensor]:
-    """One iteration of the first stage on this process' share of the first batch; the model's tensors after it."""
-    import dataclasses
+    """One iteration of the first stage on this process' share of the first batch; the model's tensors after it.
 
+    Plain gradient descent of rate 1: what the weights move by is the gradient, whose size Adam would hide.
+    """
     made = dataclasses.replace(tiny_recipe(system, steps=1), batch_size=batch_size)
-    made = dataclasses.replace(made, stages=made.stages[:1])
+    stage, descent = made.stages[0], SGD(learning_rate=1.0)
+    phases = tuple(dataclasses.replace(phase, optimizer=descent, schedule=None) for phase in stage.phases)
+    made = dataclasses.replace(made, stages=(dataclasses.replace(stage, phases=phases),))
     trainer = Trainer(made, tiny_source(made), cpu=True)
     trainer.fit()
     tensors = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
