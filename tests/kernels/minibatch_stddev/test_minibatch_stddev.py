@@ -190,10 +190,10 @@ def test_third_derivative_is_refused(backend, device) -> None:
 def test_opcheck(backend, device) -> None:
     ops = torch.ops.gencore
     x = torch.randn(4, 4, 2, 2, device=device, requires_grad=True)
-    g = torch.randn(4, 5, 2, 2, device=device, requires_grad=True)
-    torch.library.opcheck(ops.minibatch_stddev.default, (x, 2, 1, 1e-2, True, backend))
-    torch.library.opcheck(ops.minibatch_stddev_backward.default, (g, x, 2, 1, 1e-2, True, backend))
-    detached = (torch.randn_like(x), g.detach(), x.detach(), 2, 1, 1e-2, True)
+    g = torch.randn(4, 6, 2, 2, device=device, requires_grad=True)
+    torch.library.opcheck(ops.minibatch_stddev.default, (x, 2, 2, 1e-2, True, backend))
+    torch.library.opcheck(ops.minibatch_stddev_backward.default, (g, x, 2, 2, 1e-2, True, backend))
+    detached = (torch.randn_like(x), g.detach(), x.detach(), 2, 2, 1e-2, True)
     torch.library.opcheck(ops.minibatch_stddev_double_backward.default, detached)
 
 

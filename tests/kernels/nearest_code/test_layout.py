@@ -12,7 +12,10 @@ from gencore_kernels.nearest_code import nearest_code
 triton_path = pytest.importorskip("gencore_kernels.nearest_code.triton_path")
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "equal codes in every split", "best codes in one split", "not finite"])
+KINDS = ["gaussian", "equal codes in every split", "best codes in one split", "near ties across splits", "not finite"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_number_of_splits_does_not_change_the_bits(
     kind: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -21,6 +24,9 @@ def test_number_of_splits_does_not_change_the_bits(
         codebook = torch.randn(50, 8, device=device).repeat(10, 1)
     if kind == "best codes in one split":
         codebook[430:439] = x + 1e-3 * torch.randn_like(x)
+    if kind == "near ties across splits":
+        away = 0.5 * torch.randn_like(x)
+        codebook[10:19], codebook[430:439] = x + away * (1 + 1e-5), x + away
     if kind == "not finite":
         codebook[100:400], x[3, 2] = math.nan, math.inf
     oracle = nearest_code(x, codebook, backend="reference")
