@@ -181,6 +181,7 @@ def _two_levels(
         torch.amin(score, -1, out=smallest)
         torch.min(smallest, 1, out=(best, group))
         torch.index_select(score.view(-1, width), 0, group + first_group[: len(centred)], out=winners)
+        del score  # before the next one is made: 2 MB
     column_N, second_N = _column_and_second(winners_NW, best_N, work.hits[:num_rows])
     smallest_NG.scatter_(1, group_N[:, None], math.inf)
     return best_N, group_N * width + column_N, torch.minimum(smallest_NG.amin(1), second_N)
