@@ -80,7 +80,7 @@ def draw_plot(files: dict[str, dict[str, Any]], path: Path) -> None:
     axes.tick_params(axis="y", labelsize=7)
     axes.invert_yaxis()
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)
 
 
