@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import HubError
 from .files import INDEX, is_weights, open_inside
+from .pages import ask_for_huge_pages
 from .safetensors_header import Header, TensorEntry, read_header
 from .verified import is_noted, note
 
@@ -195,6 +196,7 @@ def _read_tensors(
         if values.numel() == 0:
             continue
         data = values.reshape(-1).view(torch.uint8).numpy()
+        ask_for_huge_pages(data.ctypes.data, data.nbytes)
         _fill(data.data, file, digest, source)
         if dtype is torch.bool and data.max() > 1:
             raise HubError(f"{source}: {name} is bool, and holds bytes other than 0 and 1.")
