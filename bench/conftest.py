@@ -168,7 +168,7 @@ def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
 
         def one_round() -> None:
             names = list(contestants)
-            first = len(seconds[names[0]]) % len(names)  # another begins each round: nobody always follows the same peer
+            first = len(seconds[names[0]]) % len(names)  # another begins each round, none always follows one peer
             for name in names[first:] + names[:first]:
                 start = time.process_time()
                 contestants[name]()
