@@ -9,6 +9,9 @@ G_b, D the critics' logits, and sp(u) = log(1 + exp(u)), the generators minimise
 and the critics sp(-D_b(x_b)) + sp(D_b(G_b(z))); the paper's first KL of the cycle is that of equation 3 again.
 |.| is the mean over pixels, from a Laplacian likelihood; the KL is E(x)^2 / 2 summed over z.
 
+Nothing here says which pictures belong together: shared layers only make some matchings easier. On 8 x 8 digits and
+inverted digits one seed of three kept the digits' classes, the others matched digits with other digits.
+
 Deviations: the non-saturating game; small convolutional networks; a dense code; kl_weight 0.01, as in the authors'
 later program, where the paper has 0.1.
 """
