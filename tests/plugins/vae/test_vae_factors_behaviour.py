@@ -129,8 +129,8 @@ def exchanged(game_weight: float) -> tuple[float, float, float, float]:
 
 def test_the_class_goes_with_the_specified_factors() -> None:
     """0.90 of s's class and 0.03 of z's, class read from z 0.40, from s 0.96; the twin without the game, whose z holds
-    the class: 0.37, 0.39, 0.73, 0.96. Seeds 1 and 2: 0.92, 0.01, 0.39, 0.96 and 0.92, 0.02, 0.41, 0.97; the twin's 0.46,
-    0.29, 0.64, 0.95 and 0.40, 0.36, 0.71, 0.95."""
+    the class: 0.37, 0.39, 0.73, 0.96. Seeds 1 and 2: 0.92, 0.01, 0.39, 0.96 and 0.92, 0.02, 0.41, 0.97; the twin's
+    0.46, 0.29, 0.64, 0.95 and 0.40, 0.36, 0.71, 0.95."""
     of_specified, of_unspecified, leak, kept = exchanged(3.0)
     twin = exchanged(0.0)
     assert of_specified > 0.75
@@ -175,7 +175,7 @@ def translated(model: type[UNIT], **overrides: Any) -> list[float]:
 
 def test_unit_translates_without_pairs() -> None:
     """0.92 and 0.93; with nothing shared 0.05 and 0.07. This is seed 0, and not every seed: seed 1 gives 0.37 and 0.36
-    (twin 0.35, 0.31), seed 2 0.01 and 0.01 (twin 0.05, 0.03). It shows that the classes can be kept, not that they are."""
+    (twin 0.35, 0.31), seed 2 0.01 and 0.01 (twin 0.05, 0.03). It shows that classes can be kept, not that they are."""
     shared, apart = translated(UNIT), translated(Apart)
     assert min(shared) > 0.8, shared
     assert max(apart) < 0.3, apart
