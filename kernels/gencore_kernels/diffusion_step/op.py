@@ -113,6 +113,9 @@ def diffusion_step(
         return reference.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold).contiguous()
     if threshold is not None:
         _refuse_gradient("a dynamic threshold", implementation, [x, out, uncond, noise])
+    if implementation != "triton" and type(x) is Tensor and not torch.is_grad_enabled():
+        # Nothing to record and nobody tracing: the dispatcher would take as long as a small step.
+        return _step(x, out, table, step, uncond, noise, seeds, threshold, implementation)
     return _step_op(x, out, table, step, uncond, noise, seeds, threshold, implementation)
 
 

@@ -117,12 +117,16 @@ def diffusion_step(
 def rows_at(table: Tensor, step: Tensor, has_noise: bool) -> list[StepRow]:
     """The row of each step, or one row for all; all NaN where the step is outside the table, or noise is due and there
     is none."""
-    places = step.reshape(-1).tolist()
-    found = {}
-    for place in set(places):
-        row = StepRow(*table[place].tolist()) if 0 <= place < len(table) else StepRow(*[math.nan] * 8)
-        found[place] = row if has_noise or row.sigma == 0 else StepRow(*[math.nan] * 8)
+    if not step.dim():
+        return [_row_at(table, step.item(), has_noise)]
+    places = step.tolist()
+    found = {place: _row_at(table, place, has_noise) for place in set(places)}
     return [found[place] for place in (places if len(found) > 1 else places[:1])]
+
+
+def _row_at(table: Tensor, place: int, has_noise: bool) -> StepRow:
+    row = StepRow(*table[place].tolist()) if 0 <= place < len(table) else StepRow(*[math.nan] * 8)
+    return row if has_noise or row.sigma == 0 else StepRow(*[math.nan] * 8)
 
 
 def _pieces(rows: list[StepRow], batch: Pieces, whole_samples: bool) -> Iterator[tuple[StepRow, Pieces]]:
@@ -131,16 +135,16 @@ def _pieces(rows: list[StepRow], batch: Pieces, whole_samples: bool) -> Iterator
         for index, row in enumerate(rows):
             yield from _pieces([row], [None if t is None else t[index : index + 1] for t in batch], whole_samples)
         return
-    size = CHUNK
     if whole_samples:
         batch = [None if t is None else t.flatten(1) for t in batch]
         size = max(1, CHUNK // batch[0].shape[1])
-    else:
-        batch = [None if t is None else t.view(-1) for t in batch]
-    count = math.ceil(len(batch[0]) / size)
-    if count == 1:
+    elif batch[0].numel() <= CHUNK:
         yield rows[0], batch
         return
+    else:
+        batch = [None if t is None else t.view(-1) for t in batch]
+        size = CHUNK
+    count = math.ceil(len(batch[0]) / size)
     for pieces in zip(*([None] * count if t is None else t.split(size) for t in batch), strict=True):
         yield rows[0], list(pieces)
 

@@ -83,7 +83,7 @@ class Stepper:
         told = model.told(sigmas.to(x.device)) if isinstance(model, Denoiser) else (sigmas.to(x.device),)
         bounds = None if bounds is None else bounds.to(x.device)
         self.given = (told, table, bounds, self.shown, not plain, settings.threshold)
-        self.places = torch.arange(len(plan), dtype=torch.int32, device=x.device)
+        self.places = torch.arange(len(plan), dtype=torch.int32, device=x.device).unbind()
         self.sums: list[tuple[int, Tensor]] = []
 
     def __call__(self, x: Tensor, step: int, other: Tensor | None = None) -> Tensor:
@@ -137,12 +137,12 @@ def advance(
     `guided`.
     """
     seen = torch.cat([x, x]) if guided else x
-    asked = (numbers.index_select(0, place.reshape(1)).expand(len(seen)) for numbers in told)
+    asked = (numbers.index_select(0, place).expand(len(seen)) for numbers in told)
     evaluate: Callable[..., Tensor] = model.evaluate if isinstance(model, Denoiser) else model.predict
     out = evaluate(seen, *asked, shown)
     total = out.sum()
     if bounds is not None and other is not None:
-        low, high = bounds.index_select(0, place.reshape(1)).to(x.dtype).unbind(1)
+        low, high = bounds.index_select(0, place).to(x.dtype).unbind(1)
         other = other * (interpolated(out[: len(x), x.shape[1] :], low, high) / 2).exp()
     if out.shape != seen.shape:
         out = out[:, : x.shape[1]]

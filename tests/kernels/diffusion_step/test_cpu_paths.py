@@ -217,6 +217,20 @@ def test_compiled_takes_views_seeds_and_empty_batches() -> None:
         assert results[0].is_contiguous()
 
 
+@pytest.mark.parametrize("threshold", [None, 0.9])
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+def test_where_nothing_is_recorded_the_bits_are_the_same(backend: str, threshold: float | None) -> None:
+    """Without gradients the implementation is called without torch's dispatcher; under autocast, too."""
+    x, out, noise = tensors(0, 3, 5, 7)[:3]
+    table = stack_rows([ROWS["folded clamp"]])
+    options = {"noise": noise, "threshold": threshold, "backend": backend}
+    expected = diffusion_step(x, out, table, 0, **options)
+    with torch.no_grad():
+        assert torch.equal(diffusion_step(x, out, table, 0, **options), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(diffusion_step(x, out, table, 0, **options), expected)
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_compiled_serves_all_steps_sizes_and_samplers_with_few_programs(mode) -> None:
     """Four kernels, each once with a row for all and once with a row a sample; torch refuses to make more than eight
