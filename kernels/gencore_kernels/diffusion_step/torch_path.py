@@ -118,7 +118,7 @@ def rows_at(table: Tensor, step: Tensor, has_noise: bool) -> list[StepRow]:
     """The row of each step, or one row for all; all NaN where the step is outside the table, or noise is due and there
     is none."""
     if not step.dim():
-        return [_row_at(table, step.item(), has_noise)]
+        return [_row_at(table, int(step), has_noise)]
     places = step.tolist()
     found = {place: _row_at(table, place, has_noise) for place in set(places)}
     return [found[place] for place in (places if len(found) > 1 else places[:1])]
