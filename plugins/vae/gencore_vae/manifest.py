@@ -204,7 +204,7 @@ family = Family(
             recipe="gencore_vae.unit:unit",
             roles=("encoder", "generator", "critic", "sampler"),
             claims=("compiles",),
-            tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "width": 4, "hidden": 8, "batch_size": 8},
+            tiny={"data_shape": (1, 8, 8), "width": 4, "own_width": 2, "batch_size": 8},
         ),
         SystemSpec(
             name="naive-monte-carlo",

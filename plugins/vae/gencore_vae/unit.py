@@ -11,8 +11,8 @@ and the critics sp(-D_b(x_b)) + sp(D_b(G_b(z))); the paper's first KL of the cyc
 
 Nothing here says which pictures belong together: shared layers, game and cycle only make some matchings easier. What
 decides is that z is a map and what a domain owns is thin, as in the paper, so that a translation changes pictures place
-by place. On 8 x 8 digits and inverted digits all three together keep 92 to 97 % of the classes at each of ten seeds, the
-game alone 94 to 95 %, cycle or shared layers alone keep them at some seeds only, and without any of them nothing is
+by place. On 8 x 8 digits and inverted digits all three together keep 92 to 97 % of the classes at each of ten seeds,
+the game alone 94 to 95 %, cycle or shared layers alone keep them at some seeds only, and without any of them nothing is
 kept. With a dense code, or strided layers of its own for each domain, some seeds match digits with other digits.
 
 Deviations: the non-saturating game; small networks without residual blocks; kl_weight 0.01, as in the authors' later
