@@ -147,14 +147,15 @@ def test_categorical_latents_are_used(relaxation: str) -> None:
 
 @pytest.mark.parametrize(("warm_up", "used"), [(None, True), (0, False)])
 def test_concrete_latents_are_used_after_a_warm_up(warm_up: int | None, used: bool) -> None:
-    """-23.3 with a KL of 0.7; the twin without a warm-up stays at the prior: -24.5, 0.002. (3000 steps: -22.8, 1.5.)
+    """Three seeds: -22.3 to -22.4 with a KL of 1.6; the twin without a warm-up stays at the prior: -24.5, 0.005.
 
-    Seed 1: -24.1, 0.23, short of these bars but far from its twin's -24.5, 0.003; seed 2: -23.8, 0.64.
+    Of 4 categories, as the paper's are few: 10 are learned too late for some seeds (2000 steps: KL 0.2 to 0.7).
     """
     arguments: dict[str, Any] = {"relaxation": "concrete", "binarization": "none", "kl_warm_up": warm_up}
-    recipe = gencore.recipe("gumbel-softmax-vae", steps=2000, anneal_rate=1e-3, **arguments)
+    shape = {"latent_dim": 20, "num_categories": 4}
+    recipe = gencore.recipe("gumbel-softmax-vae", steps=2000, anneal_rate=1e-3, **shape, **arguments)
     model, x = train(recipe, binary("train")), binary("test")
     with torch.no_grad():
         kl = model.encode(x).kl_to_uniform().mean()
-    assert (mean_bound(model, x, 1) > -24) == used
-    assert kl > 0.3 if used else kl < 0.05
+    assert mean_bound(model, x, 1) > -23.2 if used else mean_bound(model, x, 1) < -24
+    assert kl > 1 if used else kl < 0.05

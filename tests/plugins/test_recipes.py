@@ -1,0 +1,153 @@
+"""Every argument of every recipe arrives, and every parameter of every model is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from torch import Tensor, nn
+
+import gencore
+from gencore.recipes import own_parameters
+
+# Values where the default and the annotation do not tell another that the recipe takes: by argument, or by system too.
+OTHER: dict[str, Any] = {
+    "anneal_rate": 0.01,
+    "bins": 17,
+    "clustering_steps": 7,
+    "classifier_steps": 7,
+    "coding": (-1.0, 1.0, 0.0),
+    "critic_hidden": (8,),
+    "flow_hidden": (8,),
+    "hidden": (24, 8),
+    "kl_warm_up": 7,
+    "num_classes": 4,
+    "num_codes": 12,
+    "patch_size": 2,
+    "prior_steps": 7,
+    "sigma_min": 0.02,
+    "source_classes": (0, 1),
+    "tuning_steps": 7,
+    "widths": (24, 8),
+    "width": 16,
+}
+OTHER_OF: dict[tuple[str, str], Any] = {
+    ("autoencoder-classifier", "method"): "joint",
+    ("grouped-vq-vae", "code_dim"): 32,
+    ("grouped-vq-vae", "groups"): 2,
+    ("deep-embedded-clustering", "steps"): 1999,  # as many stages
+    ("speech-vq-vae", "data_shape"): (1, 64, 64),
+    ("document-autoencoder", "data_shape"): (50,),
+    ("linear-autoencoder", "data_shape"): (50,),
+}
+# What else must be said for an argument to matter.
+WITH: dict[tuple[str, str], dict[str, Any]] = {
+    ("aae", "prior"): {"latent_dim": 2},
+    ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
+}
+# Other stages or players take it times ten.
+SCALED = {(system, "learning_rate") for system in ("autoencoder-classifier", "stacked-denoising-autoencoder")} | {
+    ("transfer-autoencoder", "learning_rate")
+}
+# Parameters that no phase steps: the systems say why.
+NEVER_TRAINED: dict[str, set[str]] = {}
+
+
+@functools.cache
+def function_of(system: str) -> Callable[..., gencore.Recipe]:
+    module, name = next(spec.recipe for spec in gencore.list_systems() if spec.name == system).split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+SYSTEMS = [spec.name for spec in gencore.list_systems()]
+CASES = [(system, argument) for system in SYSTEMS for argument in inspect.signature(function_of(system)).parameters]
+
+
+def another(system: str, argument: str) -> Any:
+    """A value that differs from the default."""
+    parameter = inspect.signature(function_of(system)).parameters[argument]
+    default, annotation = parameter.default, get_type_hints(function_of(system))[argument]
+    for table, key in ((OTHER_OF, (system, argument)), (OTHER, argument)):
+        if key in table and table[key] != default:  # type: ignore[index]
+            return table[key]  # type: ignore[index]
+    if argument == "data_shape" and len(default) == 3:
+        return (default[0], 2 * default[1], 2 * default[2])
+    if get_origin(annotation) is Literal:
+        return next(value for value in get_args(annotation) if value != default)
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1
+    if isinstance(default, float):
+        return default * 0.75 or 0.25
+    pytest.fail(f"{system} has a new argument {argument} = {default!r}: add another value to OTHER in this file")
+
+
+def leaves(
+    value: Any, path: tuple[str, ...] = (), seen: frozenset[int] = frozenset()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All that a recipe holds, by path: fields, attributes, what its functions have closed over."""
+    if id(value) in seen:
+        return
+    seen |= {id(value)}
+    inner: dict[str, Any]
+    if isinstance(value, Tensor):
+        inner = {}
+        yield path, value.tolist()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, dict):
+        inner = {str(key): item for key, item in value.items()}
+    elif isinstance(value, functools.partial):
+        inner = {"function": value.func, **{str(n): item for n, item in enumerate(value.args)}, **value.keywords}
+    elif isinstance(value, types.FunctionType):
+        names, cells = value.__code__.co_freevars, value.__closure__ or ()
+        inner = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
+        yield path, value.__qualname__
+    elif isinstance(value, types.MethodType):
+        inner = {"self": value.__self__}
+    elif isinstance(value, nn.Module):
+        inner = {**value._buffers, **value._modules, **{k: v for k, v in vars(value).items() if not k.startswith("_")}}
+    elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
+        inner = vars(value)
+    else:
+        inner = {}
+        yield path, value
+    if isinstance(value, tuple | list):
+        inner = {str(place): item for place, item in enumerate(value)}
+    for name, item in inner.items():
+        yield from leaves(item, (*path, name), seen)
+
+
+@pytest.mark.parametrize(("system", "argument"), CASES)
+def test_argument_arrives(system: str, argument: str) -> None:
+    """Something in the recipe changes with it, and whatever bears its name holds it."""
+    value = another(system, argument)
+    given = WITH.get((system, argument), {})
+    before = dict(leaves(gencore.recipe(system, **given)))
+    recipe = gencore.recipe(system, **given, **{argument: value})
+    after = dict(leaves(recipe))
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert changed, "nothing in the recipe depends on it"
+    named = {path: after.get(path) for path in before.keys() | after.keys() if path[-1] == argument}
+    if named:
+        arrived = {path: found for path, found in named.items() if path in changed}
+        assert value in arrived.values(), named
+        assert (system, argument) in SCALED or all(found == value for found in arrived.values()), named
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_parameter_is_trained(system: str) -> None:
+    """By some phase of some stage."""
+    tiny = next(spec.tiny for spec in gencore.list_systems() if spec.name == system)
+    recipe = gencore.recipe(system, **tiny)
+    model = recipe.model(recipe.config)
+    trained = {id(p) for stage in recipe.stages for phase in stage.phases for p in own_parameters(model, stage, phase)}
+    left = {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) not in trained}
+    assert left == NEVER_TRAINED.get(system, set())
