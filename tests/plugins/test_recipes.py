@@ -122,21 +122,29 @@ def leaves(
         yield from leaves(item, (*path, name), seen)
 
 
+def networks(system: str, argument: str) -> list[dict[str, Any]]:
+    """Arguments for each network that the system can be built of."""
+    hints = get_type_hints(function_of(system))
+    known = get_args(hints["network"]) if "network" in hints and argument != "network" else ()
+    return [{"network": name} for name in known] or [{}]
+
+
 @pytest.mark.parametrize(("system", "argument"), CASES)
 def test_argument_arrives(system: str, argument: str) -> None:
-    """Something in the recipe changes with it, and whatever bears its name holds it."""
-    value = another(system, argument)
-    given = WITH.get((system, argument), {})
-    before = dict(leaves(gencore.recipe(system, **given)))
-    recipe = gencore.recipe(system, **given, **{argument: value})
-    after = dict(leaves(recipe))
-    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    assert changed, "nothing in the recipe depends on it"
-    named = {path: after.get(path) for path in before.keys() | after.keys() if path[-1] == argument}
-    if named:
-        arrived = {path: found for path, found in named.items() if path in changed}
-        assert value in arrived.values(), named
-        assert (system, argument) in DERIVED or all(found == value for found in arrived.values()), named
+    """Something in the recipe changes with it, and whatever bears its name and held the default holds it."""
+    default = inspect.signature(function_of(system)).parameters[argument].default
+    value, anything = another(system, argument), False
+    for network in networks(system, argument):
+        given = {**network, **WITH.get((system, argument), {})}
+        before = dict(leaves(gencore.recipe(system, **given)))
+        after = dict(leaves(gencore.recipe(system, **given, **{argument: value})))
+        changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        anything |= bool(changed)
+        named = {path for path in after if path[-1] == argument and (path in changed or before[path] == default)}
+        arrived = {path: after[path] for path in named}
+        assert not arrived or value in arrived.values()
+        assert (system, argument) in DERIVED or all(found == value for found in arrived.values()), arrived
+    assert anything, "nothing in the recipe depends on it"
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
