@@ -45,7 +45,10 @@ OTHER_OF: dict[tuple[str, str], Any] = {
 # What else must be said for an argument to matter.
 WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("aae", "prior"): {"latent_dim": 2},
+    ("autoencoder-classifier", "label_weight"): {"method": "joint"},
     ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
+    ("ddpm", "bins"): {"variance": "learned"},
+    ("naive-monte-carlo", "num_samples"): {"estimator": "log of mean"},
 }
 # Other stages or players take it times ten, or cut into pieces.
 DERIVED = {
@@ -113,11 +116,11 @@ def leaves(
         inner = {**value._buffers, **value._modules, **{k: v for k, v in vars(value).items() if not k.startswith("_")}}
     elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
         inner = vars(value)
+    elif isinstance(value, tuple | list) and not all(isinstance(item, int | float | str | None) for item in value):
+        inner = {str(place): item for place, item in enumerate(value)}
     else:
         inner = {}
         yield path, value
-    if isinstance(value, tuple | list):
-        inner = {str(place): item for place, item in enumerate(value)}
     for name, item in inner.items():
         yield from leaves(item, (*path, name), seen)
 
