@@ -54,6 +54,8 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
 DERIVED = {
     ("autoencoder-classifier", "learning_rate"),
     ("deep-embedded-clustering", "steps"),
+    ("latent-classifier-vae", "steps"),
+    ("latent-classifier-vae", "learning_rate"),
     ("stacked-denoising-autoencoder", "learning_rate"),
     ("transfer-autoencoder", "learning_rate"),
 }

@@ -159,6 +159,22 @@ family = Family(
             tiny=_TINY_CONV,
         ),
         SystemSpec(
+            name="latent-classifier-vae",
+            family="vae",
+            summary="M1: a linear classifier on the latents of a VAE, from a few labelled and many unlabelled images",
+            paper=Paper(
+                title="Semi-supervised Learning with Deep Generative Models",
+                authors="Kingma, Rezende, Mohamed & Welling",
+                year=2014,
+                arxiv="1406.5298",
+            ),
+            model="gencore_vae.latent_classifier_vae:LatentClassifierVAE",
+            recipe="gencore_vae.latent_classifier_vae:latent_classifier_vae",
+            roles=("encoder", "generator", "critic", "sampler"),
+            claims=("bound", "compiles"),
+            tiny={**_TINY, "num_labels": 10},
+        ),
+        SystemSpec(
             name="semi-supervised-vae",
             family="vae",
             summary="M2: a class and a normal latent, from a few labelled and many unlabelled images",

@@ -39,6 +39,24 @@ def share_of(x: Tensor, label: Tensor, wrap: Any = None) -> float:
         return (judge(wrap)(x).argmax(1) == label).float().mean().item()
 
 
+# M1
+
+
+def latent_classifier(seed: int, steps: int) -> Any:
+    """With 30 labels, others for each seed."""
+    order = torch.randperm(1400, generator=torch.Generator().manual_seed(100 + seed))
+    recipe = gencore.recipe("latent-classifier-vae", steps=steps, classifier_steps=300, num_labels=30)
+    return gencore.Trainer(recipe, subset(digits("train"), order), seed=seed, cpu=True).fit().eval()
+
+
+def test_latents_of_unlabelled_digits_carry_the_class() -> None:
+    """Accuracy with 30 labels, three seeds: 0.65 to 0.73; on the latents of an untrained encoder 0.22 to 0.28."""
+    for seed in (0, 1):
+        right = [accuracy(latent_classifier(seed, steps)) for steps in (1500, 0)]
+        assert right[0] > 0.55, right
+        assert right[1] < 0.4, right
+
+
 # M2
 
 
@@ -67,7 +85,7 @@ def few_labels(seed: int, *, twin: bool) -> Any:
 
 @torch.no_grad()
 def accuracy(model: Any) -> float:
-    return (model.classify(TEST["x"]) == TEST["label"]).float().mean().item()
+    return (model.judge(TEST["x"]).argmax(1) == TEST["label"]).float().mean().item()
 
 
 def test_unlabelled_digits_help_the_classifier() -> None:
