@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -70,32 +71,55 @@ def test_restart_brings_lost_codes_back(restart_below: float, holds: bool) -> No
     assert perplexity > 30 if holds else perplexity < 15, perplexity
 
 
-def test_prior_knows_more_than_the_frequencies() -> None:
-    """Held-out nats a code under the prior, against the code frequencies at each place. Twin: labels shuffled."""
-    model = trained()
-    train, test = digits("train").fetch(torch.arange(1400)), held_out()
+# The prior, over the 8 x 8 codes of digits at 32 x 32: with four codes a digit there is little to know.
+
+PLACES = torch.arange(64)
+
+
+@functools.cache
+def large(split: Literal["train", "test"]) -> dict[str, torch.Tensor]:
+    source = digits(split, 32)
+    return source.fetch(torch.arange(min(1400, len(source))))
+
+
+@functools.cache
+def trained_large() -> Any:
+    recipe = gencore.recipe(
+        "vq-vae", data_shape=(1, 32, 32), width=16, steps=400, prior_steps=500, prior_layers=3, num_classes=10
+    )
+    return gencore.Trainer(recipe, digits("train", 32), cpu=True).fit().eval()
+
+
+@functools.cache
+def frequencies() -> torch.Tensor:
+    """How often each code stands at each place of the training digits, (64, 64)."""
     with torch.no_grad():
-        codes, seen = model.encode(test["x"]).flatten(1), model.encode(train["x"]).flatten(1)
-        nats = code_nats(model.prior(codes[:, :-1], test["label"]), codes).mean()
-        shuffled = code_nats(model.prior(codes[:, :-1], test["label"].roll(1)), codes).mean()
-    counts = torch.stack([seen[:, place].bincount(minlength=64) for place in range(4)]).float() + 1
-    share = counts / counts.sum(1, keepdim=True)
-    unigram = -share[torch.arange(4), codes].log().mean()
-    assert nats < 0.85 * unigram, (nats, unigram)
+        seen = trained_large().encode(large("train")["x"]).flatten(1)
+    return torch.stack([seen[:, place].bincount(minlength=64) for place in PLACES]).float()
+
+
+@torch.no_grad()
+def test_prior_knows_more_than_the_frequencies() -> None:
+    """Held-out nats a code under the prior, against the code frequencies at each place: three seeds, 0.59 to 0.69.
+    Twin: labels shuffled, 0.5 to 0.7 nats more."""
+    model, test = trained_large(), large("test")
+    codes, counts = model.encode(test["x"]).flatten(1), frequencies() + 1
+    nats = code_nats(model.prior(codes[:, :-1], test["label"]), codes).mean()
+    shuffled = code_nats(model.prior(codes[:, :-1], test["label"].roll(1)), codes).mean()
+    unigram = -(counts / counts.sum(1, keepdim=True))[PLACES, codes].log().mean()
+    assert nats < 0.75 * unigram, (nats, unigram)
     assert shuffled > nats + 0.2
 
 
+@torch.no_grad()
 def test_samples_of_the_prior_are_nearer_to_digits_than_independent_codes() -> None:
     """Squared distance to the nearest training image. Twin: each place's code by its own frequency.
 
-    Three seeds: 0.68, 0.65, 0.66 of the twin's distance; held-out digits themselves 0.65 to 0.67.
+    Three seeds: 0.51 to 0.58 of the twin's distance; held-out digits themselves 0.29 to 0.31.
     """
-    model, train = trained(), digits("train").fetch(torch.arange(1400))["x"]
-    with torch.no_grad():
-        seen = model.encode(train).flatten(1)
-        counts = torch.stack([seen[:, place].bincount(minlength=64) for place in range(4)]).float()
-        drawn = torch.multinomial(counts, 1000, replacement=True, generator=torch.Generator().manual_seed(0)).T
-        independent = model.generate(drawn.unflatten(1, model.config.code_shape))
+    model, train = trained_large(), large("train")["x"]
+    drawn = torch.multinomial(frequencies(), 1000, replacement=True, generator=torch.Generator().manual_seed(0)).T
+    independent = model.generate(drawn.unflatten(1, model.config.code_shape))
 
     def away(x: torch.Tensor) -> float:
         return torch.cdist(x.flatten(1), train.flatten(1)).min(1).values.square().mean().item()
