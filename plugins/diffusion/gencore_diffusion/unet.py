@@ -156,6 +156,12 @@ def fold(x: Tensor, patch: int) -> Tensor:
     return rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=patch, q=patch)
 
 
+def keep_channels_last(x: Tensor) -> Tensor:
+    """On the CPU, in the format in which a U-Net is 1.07 to 1.15 times as fast (measured); every layer keeps it, but
+    where x has one channel it does not tell its format."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 class UNet(nn.Module):
     """(x, noise level, label) -> a prediction of x's shape."""
 
@@ -184,9 +190,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
         """x (N, C, H, W), level (N,), label (N,) or None -> (N, out_channels, H, W), which is C where not told."""
         embedded = self.embedding(level, label)
-        x = self.stem(fold(x, self.patch))
-        if x.device.type == "cpu":  # every layer after it keeps the format: measured 1.07x to 1.15x as fast
-            x = x.contiguous(memory_format=torch.channels_last)
+        x = keep_channels_last(self.stem(keep_channels_last(fold(x, self.patch))))
         skips = [x]
         for part in self.down:
             x = run_part(part, x, embedded)
