@@ -8,6 +8,7 @@ from torch import Tensor
 from gencore.config import check
 from gencore.data.source import Source
 from gencore.data.views import subset
+from gencore.distributed import process_count
 from gencore.errors import GencoreError
 
 
@@ -45,8 +46,8 @@ def of_classes(source: Source, classes: tuple[int, ...]) -> Source:
 
 
 def filling(indices: Tensor, batch_size: int) -> Tensor:
-    """The indices, repeated until they fill a batch: few labelled examples, a larger batch."""
-    return indices.repeat(-(-batch_size // len(indices)))
+    """The indices, repeated until they fill a batch on every process: few labelled examples, a larger batch."""
+    return indices.repeat(-(-batch_size * process_count() // len(indices)))
 
 
 def few_labels(source: Source, num_classes: int, count: int, batch_size: int) -> Tensor:

@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "gumbel-softmax-vae": {**BINARY, **DENSE, "latent_dim": 2, "num_categories": 3},
     "pixel-vae": {**BINARY, **DENSE, "latent_dim": 1, "feature_maps": 2, "pixel_width": 3, "pixel_layers": 2},
+    "latent-classifier-vae": {**LINE, **DENSE, "latent_dim": 1, "decoder_std": 1.0},
     "semi-supervised-vae": {**BINARY, **DENSE, "latent_dim": 1, "num_classes": 2, "likelihood": "bernoulli"},
     "naive-monte-carlo": {**LINE, **DENSE, "latent_dim": 1, "decoder_std": 1.0},
 }

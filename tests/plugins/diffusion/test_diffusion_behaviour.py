@@ -118,7 +118,7 @@ def test_guidance_turns_the_label_up() -> None:
     assert min(shares[2:]) > 0.97
     spreads = [torch.stack([x[k == LABELS].var(0).mean() for k in range(10)]).mean() for x in samples]
     assert spreads[3] < spreads[2] < spreads[1] < spreads[0]
-    distances = [drawn(DDIMSampler(steps=20, clip=1.0, guidance=scale))[1] for scale in (1.0, 4.0)]
+    distances = [drawn(DDIMSampler(steps=20, clip=1.0, guidance=scale), trained())[1] for scale in (1.0, 4.0)]
     assert distances[1] > distances[0] + 0.8
 
 
