@@ -106,10 +106,17 @@ def decoys() -> tuple[Tensor, Tensor]:
     return codes, torch.cat([codes + 1e-4 * torch.randn_like(codes), codes])
 
 
-@pytest.mark.parametrize("name", ["offset 1000", "decoys"])
+HARD = {
+    "offset 1000": lambda: (torch.randn(4096, 64) + 1000, torch.randn(1024, 64) + 1000),
+    "decoys": decoys,
+    "equal codes": lambda: (torch.randn(1024, 64), torch.randn(1, 64).repeat(1024, 1)),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
 def test_hard_data(race, name) -> None:
-    """Data far from the origin; and rows that equal a code, with another one 1e-4 beside it."""
-    x, codebook = decoys() if name == "decoys" else (torch.randn(4096, 64) + 1000, torch.randn(1024, 64) + 1000)
+    """Data far from the origin; rows that equal a code, with another one 1e-4 beside it; and a collapsed codebook."""
+    x, codebook = HARD[name]()
     contestants = {label: lambda find=find: find(x, codebook) for label, find in look_ups(codebook).items()}
     error = wrong_rows_per_million(x, codebook)
     case = f"{len(x)}x{len(codebook)}x64 {name}"

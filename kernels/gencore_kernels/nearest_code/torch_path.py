@@ -28,6 +28,7 @@ _ROWS = 64
 _CODES = 1 << 13
 _PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
 _PAIRS = 1 << 16
+_CROWD = 16
 
 
 class CentredCodes(NamedTuple):
@@ -245,6 +246,18 @@ def _candidates(centred_ND: Tensor, prepared: CentredCodes, limit_N: Tensor, wid
     return row_P[kept_P], code_P[kept_P]
 
 
+def _first_copies(codebook: Tensor, prepared: CentredCodes) -> CentredCodes:
+    """`prepared` without the codes that repeat an earlier one: at equal distance the lowest index is the answer."""
+    place = prepared.usable.nonzero()[:, 0]
+    distinct, copy_of = codebook[place].to(prepared.weights.dtype).unique(dim=0, return_inverse=True)
+    first = torch.full((len(distinct),), len(codebook), device=place.device)
+    first.scatter_reduce_(0, copy_of, place, "amin")
+    usable = torch.zeros_like(prepared.usable).index_fill_(0, first, True)
+    offsets = prepared.offsets.clone()
+    offsets[: len(usable)].masked_fill_(~usable, math.inf)
+    return prepared._replace(offsets=offsets, usable=usable)
+
+
 def _settle(
     x_ND: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, centred_ND: Tensor, threshold_N: Tensor
 ) -> Tensor:
@@ -253,8 +266,11 @@ def _settle(
     index_N = torch.full((len(x_ND),), -1, device=x_ND.device)
     limit_N = torch.where(threshold_N.isfinite(), threshold_N, math.inf)
     finite = x_ND.isfinite().all(1).nonzero()[:, 0]
+    crowded = False
     for rows in finite.split(max(1, _PAIRS // len(prepared.weights))):
         row_P, code_P = _candidates(centred_ND[rows], prepared, limit_N[rows], width)
+        if bias is None and not crowded and len(row_P) > _CROWD * len(rows):
+            crowded, prepared = True, _first_copies(codebook, prepared)
         objective_P = _direct_distances(x_ND, codebook, rows[row_P], code_P)
         if bias is not None:
             objective_P += bias.double()[code_P]

@@ -118,6 +118,12 @@ def test_large_shapes_on_the_torch_path(shape: tuple[int, int, int]) -> None:
     assert_matches_oracle(*gaussian(*shape), "torch")
 
 
+def test_a_collapsed_codebook_on_the_torch_path() -> None:
+    """Two codes (0 and -0 are one), each many times in any order, among others that are not finite."""
+    codes = torch.tensor([0.0, -0.0, 1.0, NAN])[:, None].expand(4, 16)
+    assert_matches_oracle(torch.randn(200, 16), codes[torch.randint(0, 4, (1200,))], "torch")
+
+
 @pytest.mark.parametrize("shape", [(40, 300, 96), (17, 70, 192), (17, 33, 512)])
 def test_large_dimensions_on_the_triton_path(shape: tuple[int, int, int], device: torch.device) -> None:
     x, codebook = (tensor.to(device) for tensor in gaussian(*shape))
