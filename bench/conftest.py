@@ -72,12 +72,32 @@ def machine() -> dict[str, str]:
     }
 
 
+class HeapInfo(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [(f"count_{i}", ctypes.c_size_t) for i in range(8)] + [
+        ("free", ctypes.c_size_t),
+        ("top", ctypes.c_size_t),
+    ]
+
+
+def plug_holes(libc: ctypes.CDLL, size: int) -> list[ctypes.c_void_p]:
+    """Blocks of `size` bytes, never written to, for as much of the heap as is free. To be freed by the caller."""
+    libc.malloc.argtypes, libc.malloc.restype, libc.free.argtypes = (
+        [ctypes.c_size_t],
+        ctypes.c_void_p,
+        [ctypes.c_void_p],
+    )
+    libc.mallinfo2.restype = HeapInfo
+    return [libc.malloc(size) for _ in range(libc.mallinfo2().free // size)]
+
+
 def peak_extra_memory(run: Callable[[], Any]) -> int | None:
     """Bytes by which a second run raises the resident set, results included; None where the kernel does not tell.
 
     Free heap is given back and the high-water mark reset first, so that no earlier contestant's memory hides this one.
-    Meanwhile glibc maps each block of 128 kB or more by itself and gives it back when it is freed: what a contestant
-    holds is measured, not how its blocks lie in the heap that earlier ones left behind.
+    Meanwhile glibc maps each block of 128 kB or more by itself and gives it back when it is freed, and the holes that
+    earlier contestants left in the heap are plugged: what a contestant holds is measured, not how its blocks lie.
     """
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
@@ -86,12 +106,15 @@ def peak_extra_memory(run: Callable[[], Any]) -> int | None:
     libc.mallopt(M_MMAP_THRESHOLD, 1 << 17)
     run()
     gc.collect()
+    plugs = plug_holes(libc, (1 << 17) - 64)
     libc.malloc_trim(0)
     reset.write_text("5")  # Linux: sets VmHWM back to the present resident set
     before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     kept = run()
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     del kept
+    for plug in plugs:
+        libc.free(plug)
     libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)
     return None if peak is None else max(0, int(peak[1]) * 1024 - before)
 
