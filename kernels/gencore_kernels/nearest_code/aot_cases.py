@@ -92,10 +92,11 @@ def _configured_cases(
             kernel=kernels.rescore_split,
             signature={"x": _FLOAT, **_CODES, **halves, **_FOUND, **_SIZES, **_STRIDES},
             constants={**shape, "BN": config.rescore_rows, "BK": config.rescore_codes},
+            num_warps=triton_path.rescore_warps(padded),
             num_stages=2,
             divisible_by_16=aligned,
             tensor_core="HGMMA" if kind == 90 and config.rescore_rows >= 64 else "HMMA",
-            work=config.rescore_rows * config.rescore_codes / (32 * 4),
+            work=config.rescore_rows * config.rescore_codes / (32 * triton_path.rescore_warps(padded)),
             architectures=(kind,),
         )
 

@@ -95,7 +95,8 @@ def nearest_code(
     )
     if x.dim() == 3:
         return found
-    return NearestCode(found.index[0], *(None if part is None else part[0] for part in found[1:]))
+    index, *rest = found
+    return NearestCode(index[0], *(None if part is None else part[0] for part in rest))
 
 
 def gather_codes(codebook: Tensor, index: Tensor) -> Tensor:

@@ -175,7 +175,8 @@ def search(
         kernels.rescore_split[4 * processors, heads](
             x, prepared.centre, prepared.high, prepared.low, prepared.offsets, prepared.limits, prepared.codes,
             index, distance, listed, count, still_listed, num_rows, num_codes, num_padded, *strides,
-            dim, padded, config.rescore_rows, config.rescore_codes, num_warps=4, num_stages=2, **_FUSED,
+            dim, padded, config.rescore_rows, config.rescore_codes,
+            num_warps=rescore_warps(padded), num_stages=2, **_FUSED,
         )
     kernels.rescan_float64[8 * processors, heads](
         x, prepared.codes, shifts, prepared.offsets, index, distance, still_listed if rescored else listed, count,
@@ -194,6 +195,11 @@ def settle_rows(padded: int) -> int:
 def settle_warps(padded: int) -> int:
     """On 4 warps, 512 dimensions spill, and so do 64 with Triton 3.6."""
     return 8 if padded in (64, 512) else 4
+
+
+def rescore_warps(padded: int) -> int:
+    """On 4 warps, 256 dimensions fill every register, and with Triton 3.4 they spill."""
+    return 8 if padded >= 256 else 4
 
 
 def _prepare_rows(x: Tensor, prepared: Prepared, padded: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
