@@ -18,7 +18,8 @@ def report() -> list[tuple[str, str]]:
     rows = [
         ("python", sys.version.split()[0]),
         ("platform", platform.platform()),
-        *((name, _version(name)) for name in ("gencore", "torch", "triton", "accelerate", "safetensors")),
+        ("torch", torch.__version__),
+        *((name, _version(name)) for name in ("gencore", "triton", "accelerate", "safetensors")),
         ("threads", str(torch.get_num_threads())),
         ("GPU", torch.cuda.get_device_name() if torch.cuda.is_available() else "none: everything runs on the CPU"),
         ("torch.compile", missing_compiler() or "ready"),

@@ -63,9 +63,9 @@ def units(model: Model) -> list[nn.Module]:
 def shard(step: nn.Module, model: Model, device: torch.device) -> None:
     """Shard `step`, which calls `model`, over all processes, in place; parameters and buffers end on `device`."""
     mesh = init_device_mesh(device.type, (process_count(),))
-    for unit in units(model):
-        fully_shard(unit, mesh=mesh)
-    fully_shard(step, mesh=mesh)
+    for unit in (*units(model), step):
+        sharded = fully_shard(unit, mesh=mesh)
+        sharded.set_force_sum_reduction_for_comms(device.type == "cpu")  # for torch 2.8, whose Gloo averages as a sum
 
 
 def gathered_at_once(model: Model) -> int:

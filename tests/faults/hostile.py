@@ -52,6 +52,8 @@ class Watch:
         self.on = False
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if (event, arguments) == ("ctypes.dlopen", ("libnvidia-ml.so.1",)):
+            return  # a CUDA build of torch asks the driver whether there is a GPU
         if self.on and (event.startswith(UNWANTED) or (event == "open" and arguments[2] & WRITING)):
             self.seen.append(f"{event} {arguments}")
 

@@ -47,4 +47,4 @@ def estimated_jacobian(encode: Callable[[Tensor], Tensor], x: Tensor, probes: in
 @torch.no_grad()
 def normalise_columns(layer: nn.Linear) -> None:
     """Scale every column of a linear layer's weight, a unit's dictionary entry, to length 1, in place."""
-    layer.weight.div_(torch.linalg.vector_norm(layer.weight, dim=0).clamp_min(1e-12))
+    layer.weight.div_(torch.linalg.vector_norm(layer.weight, dim=0).clamp(min=1e-12))
