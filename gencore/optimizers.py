@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -25,6 +25,12 @@ def _check_rates(learning_rate: float, betas: tuple[float, ...]) -> None:
     check(all(0 <= beta < 1 for beta in betas), "betas", betas, "numbers in [0, 1)")
 
 
+def _in_one_pass(parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+    """torch's arguments for these parameters: the step in one pass over memory, where their devices have it."""
+    listed = list(parameters)
+    return {"params": listed, "fused": all(p.device.type in ("cpu", "cuda") for p in listed)}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Adam:
     """Kingma & Ba 2015, arXiv:1412.6980."""
@@ -38,7 +44,7 @@ class Adam:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A torch.optim.Adam."""
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, eps=self.eps)
+        return torch.optim.Adam(**_in_one_pass(parameters), lr=self.learning_rate, betas=self.betas, eps=self.eps)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,9 @@ class AdamW:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A torch.optim.AdamW."""
-        return torch.optim.AdamW(parameters, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(
+            **_in_one_pass(parameters), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
