@@ -1,6 +1,7 @@
 """A VQ-VAE's training step against pythae's: the same encoder and decoder, batch, data and optimiser.
 
-Both learn their codebook by moving averages. The step: forward, backward, Adam, and the codebook's averages.
+Both learn their codebook by moving averages. The step: forward, backward, Adam (of each side's trainer: ours in one
+pass over memory, pythae's torch's default), and the codebook's averages.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.layers(z))
 
 
-def optimizer(model: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam([*model.encoder.parameters(), *model.decoder.parameters()], lr=1e-3)
+def parameters(model: Any) -> list[nn.Parameter]:
+    return [*model.encoder.parameters(), *model.decoder.parameters()]
 
 
 def our_step(model: Any, x: Tensor) -> Step:
     """Returns the mean squared error before the step, as the other does."""
     objective = gencore.recipe("vq-vae", restart_below=0.0).stages[0].objective
-    adam = optimizer(model)
+    adam = gencore.Adam(learning_rate=1e-3).build(parameters(model))
 
     def step() -> Tensor:
         adam.zero_grad()
@@ -63,7 +64,7 @@ def our_step(model: Any, x: Tensor) -> Step:
 
 
 def pythae_step(model: Any, x: Tensor) -> Step:
-    adam = optimizer(model)
+    adam = torch.optim.Adam(parameters(model), lr=1e-3)
 
     def step() -> Tensor:
         adam.zero_grad()
