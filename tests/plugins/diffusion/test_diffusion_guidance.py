@@ -261,6 +261,8 @@ def test_slerp_and_interpolation() -> None:
     torch.testing.assert_close(between[[0, -1]], whole[[3, 1]])
     with pytest.raises(GencoreError, match="pass noise"):
         interpolate(model, DDPMSampler(steps=10))
+    with pytest.raises(GencoreError, match="count is 1"):
+        interpolate(model, sampler, count=1)
 
 
 def test_encoding_inverts_ddim() -> None:

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
+import gencore
 from gencore_gan.gan import critic_loss, minimax_generator_loss, non_saturating_generator_loss
 from gencore_gan.lsgan import least_squares
-from gencore_gan.wgan import wasserstein
+from gencore_gan.wgan import clip_weights, wasserstein
 from gencore_gan.wgan_gp import GradientPenalty, gradient_norms
 
 
@@ -41,13 +42,44 @@ def test_least_squares(coding: tuple, critic: float, generator: float) -> None:
     losses = least_squares(coding)
     real, fake = torch.tensor([0.3]), torch.tensor([-0.2])
     assert losses.critic(real, fake).item() == pytest.approx(critic)
-    assert losses.generator(fake).item() == pytest.approx(generator)
+    assert losses.critic(real.repeat(2), fake.repeat(3)).item() == pytest.approx(critic)
+    assert losses.generator(fake.repeat(3)).item() == pytest.approx(generator)
 
 
 def test_wasserstein() -> None:
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.5, 0.5])
     assert wasserstein.critic(real, fake).item() == -1.5
     assert wasserstein.generator(fake).item() == -0.5
+
+
+def test_clipping_is_of_the_critic_alone() -> None:
+    model = gencore.create("wgan")
+    before = [p.detach().clone() for p in model.generator.parameters()]
+    with torch.no_grad():
+        for parameter in model.critic.parameters():
+            parameter.copy_(torch.linspace(-1, 0.5, parameter.numel()).view_as(parameter))
+    clip_weights(model, 0.3)
+    for parameter in model.critic.parameters():
+        expected = torch.linspace(-1, 0.5, parameter.numel()).clamp(-0.3, 0.3)
+        torch.testing.assert_close(parameter.detach().flatten(), expected)
+    assert all(map(torch.equal, before, model.generator.parameters()))
+
+
+def test_images_are_squashed_and_other_data_are_not() -> None:
+    assert gencore.recipe("gan", data_shape=(1, 8, 8)).config.output == "tanh"
+    assert gencore.recipe("gan", data_shape=(2,)).config.output == "linear"
+    model = gencore.create("gan", data_shape=(1, 8, 8), hidden=(4,))
+    with torch.no_grad():
+        model.generator[0][-1].bias.fill_(50.0)
+    assert model.generate(torch.zeros(1, 64)).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("data_shape", ()), ("data_shape", (0,)), ("latent_dim", 0), ("hidden", ())]
+)
+def test_bad_arguments(name: str, value: object) -> None:
+    with pytest.raises(gencore.GencoreError, match=name):
+        gencore.recipe("gan", **{name: value})
 
 
 def test_gradient_penalty_of_a_linear_critic() -> None:

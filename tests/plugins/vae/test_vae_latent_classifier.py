@@ -38,6 +38,10 @@ def test_second_stage_trains_the_classifier_alone() -> None:
     assert moved == {"classifier"}
 
 
+def test_second_stage_takes_a_quarter_of_the_steps() -> None:
+    assert [stage.steps for stage in gencore.recipe("latent-classifier-vae", steps=400).stages] == [400, 100]
+
+
 def test_loss_by_hand() -> None:
     """z is (+-3, 0) to 1e-6; logits (0, z_1): the cross-entropy of labels (1, 1) is log(1 + e^-3) and 3 more."""
     model = tiny()
@@ -47,6 +51,8 @@ def test_loss_by_hand() -> None:
         model.classifier.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
         model.classifier.bias.zero_()
     batch = {"x": torch.zeros(2, 1, 8, 8), "label": torch.tensor([1, 1])}
+    right = LatentClassification().loss(model, "classifier", {"x": batch["x"], "label": torch.tensor([1, 0])})
+    assert right.metrics["accuracy"] == 1
     loss = LatentClassification().loss(model, "classifier", batch)
     assert loss.total.item() == pytest.approx(math.log1p(math.exp(-3)) + 1.5, abs=1e-5)
     assert loss.metrics["accuracy"] == 0.5

@@ -71,6 +71,8 @@ def test_iwae_loss_is_the_log_of_the_mean_weight() -> None:
     torch.manual_seed(0)
     weights = model.log_weights(X, model.proposal(X), GlobalNoise(len(X), X.device), 7).double().exp()
     torch.testing.assert_close(loss.total.double(), -weights.mean(0).log().mean())
+    effective = weights.sum(0).square() / weights.square().sum(0)
+    torch.testing.assert_close(loss.metrics["effective_samples"].double(), effective.mean(), rtol=1e-4, atol=0)
 
 
 def test_iwae_gradient_weights_samples_by_importance() -> None:
@@ -169,11 +171,32 @@ def test_sampler_outputs() -> None:
         ("conv-vae", "data_shape", (1, 28, 28)),
         ("conv-vae", "data_shape", (64,)),
         ("naive-monte-carlo", "estimator", "median"),
+        ("aae", "prior", "uniform"),
+        ("aae", "latent_dim", 0),
+        ("aae", "critic_hidden", (8, 0)),
     ],
 )
 def test_bad_arguments(system: str, argument: str, value: object) -> None:
     with pytest.raises(gencore.GencoreError, match=argument):
         gencore.recipe(system, **{argument: value})
+
+
+def test_the_mixture_lies_in_the_plane() -> None:
+    with pytest.raises(gencore.GencoreError, match="latent_dim"):
+        gencore.recipe("aae", prior="mixture", latent_dim=3)
+
+
+def test_naive_monte_carlo_in_both_estimators() -> None:
+    """Mean log p(x | z), and log of the mean p(x | z) over many z, which is larger."""
+    losses = {}
+    for estimator in ("mean of logs", "log of mean"):
+        recipe = gencore.recipe("naive-monte-carlo", estimator=estimator, num_samples=500, hidden=(8,), latent_dim=2)
+        torch.manual_seed(0)
+        model = recipe.model(recipe.config)
+        losses[estimator] = recipe.stages[0].objective.loss(model, "autoencoder", {"x": torch.zeros(4, 1, 8, 8)})
+    assert set(losses["mean of logs"].metrics) == {"log_likelihood", "kl"}
+    assert set(losses["log of mean"].metrics) == {"effective_samples"}
+    assert losses["log of mean"].total < losses["mean of logs"].total
 
 
 def test_grey_images_have_no_bernoulli_likelihood() -> None:
