@@ -15,6 +15,7 @@ from gencore.errors import GencoreError, NonFiniteError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.denoiser import FunctionDenoiser
 from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian
+from gencore_diffusion.langevin import AnnealedLangevinSampler
 from gencore_diffusion.networks import DenseConfig
 from gencore_diffusion.parametrization import PARAMETRIZATIONS, convert
 from gencore_diffusion.samplers import SAMPLERS
@@ -266,6 +267,20 @@ def test_evaluations_and_callback() -> None:
         assert len(seen) == asked
         assert min(seen) >= 0.1
         assert told == [(i, 5) for i in range(1, 6)]
+
+
+def test_annealed_langevin_ends_with_the_estimate_at_the_lowest_level() -> None:
+    seen: list[float] = []
+
+    def function(x: Tensor, sigma: Tensor, _: object) -> Tensor:
+        seen.append(sigma[0].item())
+        return torch.full_like(x, 7.0)
+
+    model = FunctionDenoiser(function, data_shape=(2,), sigma_min=1.0, sigma_max=4.0)
+    sampler = AnnealedLangevinSampler(steps_per_level=2)
+    x = sampler.solve(model, torch.zeros(1, 2), [4.0, 2.0, 1.0, 0.0], noise=Noise(0, 0, 1))
+    assert seen == [4, 4, 2, 2, 1, 1, 1]
+    assert (x == 7).all()
 
 
 def test_clip_and_threshold(drawn: tuple[Tensor, Tensor, Tensor]) -> None:

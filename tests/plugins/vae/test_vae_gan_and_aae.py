@@ -113,6 +113,19 @@ def test_gates_read_the_measured_costs() -> None:
     assert not critic_phase.gate(objective)
 
 
+def test_costs_are_averaged_over_batches_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three processes that saw the same."""
+    monkeypatch.setattr("gencore_vae.vae_gan.sum_over_processes", lambda tensor: 3 * tensor)
+    monkeypatch.setattr("gencore_vae.vae_gan.process_count", lambda: 3)
+    objective = LearnedSimilarity(feature_weight=1.0, equilibrium=0.68, margin=0.4)
+    for seen in ([0.2, 0.6], [0.4, 1.0]):
+        objective._seen.append(torch.tensor(seen))
+    objective.after_step(None, "decoder")
+    assert objective.costs.tolist() == pytest.approx([0.68, 0.68])
+    objective.after_step(None, "encoder")
+    assert objective.costs.tolist() == pytest.approx([0.3, 0.8])
+
+
 def test_aae_routing() -> None:
     recipe = gencore.recipe("aae", hidden=(8,), latent_dim=3, critic_hidden=(8,))
     assert gradients(recipe, "reconstruction") == {"encoder": True, "decoder": True, "critic": False}

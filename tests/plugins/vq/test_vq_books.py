@@ -151,6 +151,17 @@ def blobs(count: int = 400) -> tuple[Tensor, Tensor]:
     return corners.repeat(count // 8, 1) + 0.1 * torch.randn(count, 3, generator=generator), corners
 
 
+def test_each_residual_book_begins_at_what_is_left_over() -> None:
+    """Points 10 a + b for a, b of two values each: book 1 finds the 10 a (and mean b), book 2 the b."""
+    coarse, fine = torch.tensor([-10.0, 10.0]), torch.tensor([-1.0, 1.0])
+    points = (coarse[:, None] + fine).flatten().repeat(8)[:, None, None].expand(-1, 2, 1)
+    book = ResidualCodebook(2, 2, books=2)
+    torch.manual_seed(0)
+    book.begin(points, iterations=10)
+    torch.testing.assert_close(book.eval()(points).vectors, points)
+    assert book.books[1].vectors.abs().max() < 1.5
+
+
 def test_lloyd_step_moves_centres_to_the_means_and_leaves_empty_ones() -> None:
     rows, corners = blobs()
     start = torch.cat([corners[:7] + 0.5, torch.full((1, 3), 100.0)])

@@ -17,6 +17,7 @@ from gencore_vq.vowels import (
     SPEAKERS,
     WINDOW,
     resonances,
+    spectrogram,
     synthesise,
     vowels,
 )
@@ -84,6 +85,16 @@ def test_frames_cover_the_clip() -> None:
 def model(**config: object) -> gencore.Model:
     torch.manual_seed(0)
     return gencore.create("speech-vq-vae", width=8, **config).eval()
+
+
+def test_decibels_are_those_of_a_sine() -> None:
+    """A sine of mean square 0.01, in the middle of a band of 62.5 Hz, is at -20 dB there, which is 1 - 40 / 70 of the
+    range; a band holds its window's side bins too, up to 1.8 dB."""
+    time = torch.arange(LENGTH, dtype=torch.float64) / SAMPLE_RATE
+    sound = 0.1 * 2**0.5 * torch.sin(2 * torch.pi * (62.5 * 10 - 15.6) * time)
+    level = (spectrogram(sound[None])[0, :, 4:-4].amax(0) - 1) * 35
+    assert ((level > -20.2) & (level < -18)).all()
+    assert spectrogram(torch.zeros(1, LENGTH)).unique().tolist() == [-1.0]
 
 
 def test_the_decoder_hears_the_speaker_and_the_encoder_does_not() -> None:
