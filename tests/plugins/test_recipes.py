@@ -160,3 +160,23 @@ def test_every_parameter_is_trained(system: str) -> None:
     model = recipe.model(recipe.config)
     trained = {id(p) for stage in recipe.stages for phase in stage.phases for p in own_parameters(model, stage, phase)}
     assert not [name for name, parameter in model.named_parameters() if id(parameter) not in trained]
+
+
+def numbers(config: Any) -> Iterator[tuple[Any, str, Any]]:
+    """(the config that has it, its name, its value) of each number and tuple of integers, configs inside it too."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from numbers(value)
+        elif type(value) in (int, float) or (isinstance(value, tuple) and value and type(value[0]) is int):
+            yield config, field.name, value
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_negative_sizes_and_rates_are_refused_by_name(system: str) -> None:
+    """Every number of every config, but the two that any number is right for."""
+    for config, name, value in numbers(gencore.recipe(system).config):
+        if name not in ("p_mean", "frequency_shift"):
+            wrong = tuple(-1 for _ in value) if isinstance(value, tuple) else type(value)(-1)
+            with pytest.raises(gencore.GencoreError, match=name):
+                dataclasses.replace(config, **{name: wrong})
