@@ -1,7 +1,7 @@
 """Sampling steps with guidance against diffusers and torch.compile: plain clamp, dynamic threshold, the quantile.
 
-A contestant takes several steps in a row, each from the sample that the last one made, as a sampling loop does. Timed
-one call at a time, each would find in cache whatever the contestant before it left there.
+A contestant takes several steps in a row, without gradients, each from the sample that the last one made, as a sampling
+loop does. Timed one call at a time, each would find in cache whatever the contestant before it left there.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Case:
         self.threshold = threshold
 
     def ours(self, backend: str, step: Callable[..., Tensor] = diffusion_step) -> Callable[[], Tensor]:
+        @torch.no_grad()
         def run() -> Tensor:
             x = self.x
             for place in self.steps:
@@ -48,6 +49,7 @@ class Case:
 
         return run
 
+    @torch.no_grad()
     def diffusers(self) -> Tensor:
         x = self.x
         for t in TIMESTEPS:
