@@ -19,14 +19,15 @@ def with_trainer() -> torch.Tensor:
 
 
 def by_hand() -> torch.Tensor:
-    """The same as a script would write it: non-saturating losses, two Adams, nothing checked."""
+    """The same as a script would write it: non-saturating losses, two Adams as ours, nothing checked."""
     source = digits("train")
     torch.manual_seed(0)
     made = gencore.recipe("dcgan", ema_decay=0.0)
     model: Any = made.model(made.config)
     torch.manual_seed(1)
     optimizers = [
-        torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999)) for part in (model.critic, model.generator)
+        torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999), fused=True)
+        for part in (model.critic, model.generator)
     ]
     batches = gencore.data.Batches(source, 64, seed=0)
     softplus = torch.nn.functional.softplus
