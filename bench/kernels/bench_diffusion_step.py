@@ -1,8 +1,8 @@
 """Sampling steps with guidance against diffusers and torch.compile: plain clamp, dynamic threshold, the quantile.
 
 A contestant takes steps in a row, without gradients, each from the sample that the last one made, as a sampling loop
-does: 20 of them, or 5 with a dynamic threshold, where diffusers sorts for a second. Timed one call at a time, each would
-find in cache whatever the contestant before it left there.
+does: 20 of them, or 5 with a dynamic threshold, where diffusers sorts for a second. Timed one call at a time, each
+would find in cache whatever the contestant before it left there.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -325,8 +326,9 @@ class Trainer:
                 loss = step(phase.name, batch)
                 if loss.total.ndim:
                     raise GencoreError(f"The loss of {phase.name!r} has shape {tuple(loss.total.shape)}, not a scalar.")
-                self.accelerator.backward(loss.total / len(batches))
-                total += loss.total.detach() / len(batches)
+                share = loss.total / len(batches) if len(batches) > 1 else loss.total
+                self.accelerator.backward(share)
+                total += share.detach()
         norm = sharding.whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
         self._check_finite(phase.name, total, norm)
         if phase.max_gradient_norm is not None:
@@ -346,9 +348,9 @@ class Trainer:
         return sharding.accumulating(step) if self.shard else self.accelerator.no_sync(step)
 
     def _check_finite(self, phase: str, loss: Tensor, norm: Tensor) -> None:
-        """Stop before the step, on all processes at once, so that the parameters stay as they were."""
-        bad = sum_over_processes((~torch.isfinite(loss + norm)).float())
-        if bad.item():
+        """Stop before the step, on all processes at once, so that the parameters stay as they were. Numbers of which one
+        is not finite have a sum that is not."""
+        if not math.isfinite(sum_over_processes(loss + norm).item()):
             what = "gradient" if torch.isfinite(loss) else "loss"
             raise NonFiniteError(
                 f"The {what} of phase {phase!r} is not finite at iteration {self.iteration} (loss {loss.item():.4g}, "
