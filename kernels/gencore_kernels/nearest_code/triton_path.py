@@ -198,8 +198,8 @@ def settle_warps(padded: int) -> int:
 
 
 def rescore_warps(padded: int) -> int:
-    """On 4 warps, 256 dimensions fill every register, and with Triton 3.4 they spill."""
-    return 8 if padded >= 256 else 4
+    """On 4 warps, 128 dimensions and more fill every register, and with Triton 3.4 or 3.7 they spill."""
+    return 8 if padded >= 128 else 4
 
 
 def _prepare_rows(x: Tensor, prepared: Prepared, padded: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
