@@ -82,7 +82,10 @@ class HeapInfo(ctypes.Structure):
 
 
 def plug_holes(libc: ctypes.CDLL, size: int) -> list[ctypes.c_void_p]:
-    """Blocks of `size` bytes, never written to, for as much of the heap as is free. To be freed by the caller."""
+    """Blocks of `size` bytes, never written to, for as much of the heap as is free; none before glibc 2.33, which does
+    not tell. To be freed by the caller."""
+    if not hasattr(libc, "mallinfo2"):
+        return []
     libc.malloc.argtypes, libc.malloc.restype, libc.free.argtypes = (
         [ctypes.c_size_t],
         ctypes.c_void_p,

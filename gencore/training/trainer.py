@@ -348,8 +348,8 @@ class Trainer:
         return sharding.accumulating(step) if self.shard else self.accelerator.no_sync(step)
 
     def _check_finite(self, phase: str, loss: Tensor, norm: Tensor) -> None:
-        """Stop before the step, on all processes at once, so that the parameters stay as they were. Of numbers with one
-        that is not finite, the sum is not."""
+        """Stop before the step, on all processes at once, so that the parameters stay as they were. A sum is finite
+        only if all its numbers are."""
         if not math.isfinite(sum_over_processes(loss + norm).item()):
             what = "gradient" if torch.isfinite(loss) else "loss"
             raise NonFiniteError(

@@ -91,8 +91,7 @@ def diffusion_step(
     Returns y, contiguous, of x's shape and dtype. The dtypes of x, out, uncond and noise may differ: the work is done
     in float32, or in float64 when one of them has it.
     Gradients: first order, to x, out, uncond and noise (the clamp passes |x0| = radius); a second raises RuntimeError.
-    With a threshold only
-    "reference" has a gradient. "reference" has any order.
+    With a threshold only "reference" has a gradient. "reference" has any order.
     Without a look at the device's numbers, so the same on every backend: a sample is all NaN if its tensor step is
     outside the table, if its sigma is not 0 and neither noise nor seeds is given, or if, with a threshold, its x0 has
     a NaN. A coefficient of exactly 0 leaves its term out, so that what it would multiply need not be finite.

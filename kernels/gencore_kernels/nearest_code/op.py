@@ -53,8 +53,7 @@ def nearest_code(
     prepared: `prepare_codebook(codebook, bias)`, to save that part when the codebook stays the same between calls.
     returns: any of "distance", "code", "counts", "sums".
     precision: "exact", the argmin as if in float64, the lowest index on ties; or "fast", whatever one pass of low
-    precision
-        finds (a code nearly as near; also right for rows and codes that are not finite).
+        precision finds (a code nearly as near; also right for rows and codes that are not finite).
     backend: see `gencore_kernels.explain`.
 
     Returns NearestCode: index int64 [(H,) N]; distance [(H,) N] = ||x_n - c_index||^2 by direct differences, float32

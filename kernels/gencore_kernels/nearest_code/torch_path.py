@@ -28,7 +28,7 @@ _ROWS = 64
 _CODES = 1 << 13
 _PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
 _PAIRS = 1 << 16
-_CROWD = 16
+_CROWD = 16  # candidates a row from which copies of a code are looked for
 
 
 class CentredCodes(NamedTuple):

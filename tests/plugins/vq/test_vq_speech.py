@@ -88,8 +88,8 @@ def model(**config: object) -> gencore.Model:
 
 
 def test_decibels_are_those_of_a_sine() -> None:
-    """A sine of mean square 0.01, in the middle of a band of 62.5 Hz, is at -20 dB there, which is 1 - 40 / 70 of the
-    range; a band holds its window's side bins too, up to 1.8 dB."""
+    """A sine of mean square 0.01, in the middle of a band of 62.5 Hz, is at -20 dB there; a band holds the
+    window's side bins too, up to 1.8 dB. Silence is at the floor."""
     time = torch.arange(LENGTH, dtype=torch.float64) / SAMPLE_RATE
     sound = 0.1 * 2**0.5 * torch.sin(2 * torch.pi * (62.5 * 10 - 15.6) * time)
     level = (spectrogram(sound[None])[0, :, 4:-4].amax(0) - 1) * 35
