@@ -2,8 +2,8 @@
 
 Three implementations exist for every operation: `reference` (float64, reads like the formula, the oracle of every
 test), `torch` (plain PyTorch, every device) and `triton` (fused kernels: CUDA of compute capability 8.0 or newer, or
-any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel that
-torch.compile writes at the first call, with the machine's C++ compiler). A caller picks one with `backend=`; "auto"
+any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel, built
+at the first call with the machine's C++ compiler). A caller picks one with `backend=`; "auto"
 looks at the innermost `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself,
 never for `compiled`. An implementation that was asked for and cannot run raises; only "auto" moves on to the next one.
 Triton is never imported to answer the question.
@@ -167,7 +167,7 @@ def triton_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.dty
 
 
 def compiled_obstacle(tensors: Sequence[Tensor | None]) -> str | None:
-    """Why a kernel of torch.compile for the CPU cannot take these tensors; None when it can."""
+    """Why a C++ kernel for the CPU cannot take these tensors; None when it can."""
     for tensor in tensors:
         if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
             dtype = str(tensor.dtype).removeprefix("torch.")

@@ -1,7 +1,8 @@
-"""`python -m gencore_kernels.warmup`: compiles every kernel for the GPU of this machine, ahead of first calls.
+"""`python -m gencore_kernels.warmup`: compiles every kernel for this machine, ahead of first calls: the Triton kernels
+on a GPU, the C++ kernel on a CPU.
 
-An operation takes part by a function `warm_up(device) -> Iterator[str]` in its `aot_cases.py`, which runs the public
-function once per pinned configuration on small tensors and yields a line for each.
+An operation with Triton kernels takes part by a function `warm_up(device) -> Iterator[str]` in its `aot_cases.py`,
+which runs the public function once per pinned configuration on small tensors and yields a line for each.
 """
 
 from __future__ import annotations
@@ -13,20 +14,27 @@ import sys
 import torch
 
 from gencore_kernels.aot import providers
-from gencore_kernels.dispatch import triton_obstacle
+from gencore_kernels.diffusion_step import compiled_path
+from gencore_kernels.dispatch import compiled_obstacle, triton_obstacle
 
 
 def warm_up(device: torch.device) -> list[str]:
     """Runs every operation's warm-up on `device`; returns one line per configuration.
 
-    Raises ValueError when triton cannot run there (no triton, no CUDA device of capability 8.0 or newer).
+    Raises ValueError when there is nothing to compile: neither Triton and a CUDA device of capability 8.0 or newer, nor
+    a CPU and a C++ compiler.
     """
-    obstacle = triton_obstacle([torch.empty(0, device=device)])
-    if obstacle is not None:
-        raise ValueError(f"nothing to warm up: {obstacle}")
+    anything = [torch.empty(0, device=device)]
+    obstacles = [triton_obstacle(anything), compiled_obstacle(anything)]
     lines = []
-    for provider in providers():
-        lines.extend(importlib.import_module(provider).warm_up(device))
+    if obstacles[0] is None:
+        for provider in providers():
+            lines.extend(importlib.import_module(provider).warm_up(device))
+    if obstacles[1] is None:
+        compiled_path.functions()
+        lines.append("diffusion_step: step.cpp")
+    if not lines:
+        raise ValueError(f"nothing to warm up: {'; '.join(filter(None, obstacles))}")
     return lines
 
 

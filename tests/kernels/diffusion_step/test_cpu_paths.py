@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gencore_kernels import BackendUnavailableError, dispatch, explain, nearest_code, use_backend
-from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, step_table, torch_path
+from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, torch_path
 
 PATHS = pytest.mark.parametrize("backend", ["torch", "compiled"])
 INF = math.inf
@@ -231,26 +231,24 @@ def test_where_nothing_is_recorded_the_bits_are_the_same(backend: str, threshold
             assert torch.equal(diffusion_step(x, out, table, 0, **options), expected)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_compiled_serves_all_steps_sizes_and_samplers_with_few_programs(mode) -> None:
-    """Four kernels, each once with a row for all and once with a row a sample; torch refuses to make more than eight
-    of one, and one a step would be seconds a step."""
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    alphas = (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).cumprod(0)
-    table = step_table(alphas, range(980, -1, -20), eta=1.0, clip=1.0, guidance=3.0)
-    shapes = [(2, 5), (3, 2, 4, 4), (5, 40), (2, 3, 7), (256, 3, 4, 4), (4, 3, 64, 64)]
-    with mode():
-        for shape, threshold in itertools.product(shapes, (None, 0.9)):
-            x, noise = tensors(0, *shape)[:2]
-            out, uncond = torch.cat(tensors(1, *shape)[:2]).chunk(2)
-            options = {"noise": noise, "threshold": threshold, "backend": "compiled"}
-            for step in (0, 20, 49, torch.arange(shape[0]) % 50):
-                diffusion_step(x, out, table, step, **options)
-                diffusion_step(x, out, table, step, uncond=uncond, **options)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (3, 2, 4, 4), (5, 40), (256, 3, 4, 4), (4, 3, 64, 64), (2, 99, 999)])
+def test_compiled_serves_every_size_on_any_number_of_threads(shape: tuple[int, ...], threads: int) -> None:
+    """Sizes between and beyond those of a vector register and of a thread's share."""
+    batch = [ROWS["its clamp, mixed"], ROWS["two steps"], ROWS["folded clamp"]]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for step in (0, torch.arange(shape[0]) % 3):
+            for threshold, guided in itertools.product((None, 0.9), (False, True)):
+                against_oracle(batch, step, tensors(0, *shape), "compiled", threshold=threshold, guided=guided)
+    finally:
+        torch.set_num_threads(before)
 
-            diffusion_step(x, out, table, 49, threshold=threshold, backend="compiled")
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
+
+def test_compiled_serves_inference_tensors() -> None:
+    with torch.inference_mode():
+        against_oracle([ROWS["folded clamp"]], 0, tensors(0, 3, 5, 7), "compiled")
 
 
 def test_compiled_has_the_formulas_gradient_and_refuses_a_second() -> None:
