@@ -45,10 +45,21 @@ def diffusion_step(
         return result
     numbers = torch.tensor(rows).repeat(len(x) // len(rows), 1)
     _pass("estimate", tensors, result, numbers)
-    numbers[:, SCALE] = reference.dynamic_radius(torch_path.quantile_abs(result, threshold), numbers[:, RADIUS])
+    numbers[:, SCALE] = reference.dynamic_radius(quantile_abs(result, threshold), numbers[:, RADIUS])
     numbers[:, RADIUS] = numbers[:, SCALE]
     _pass("step", tensors, result, numbers)
     return result
+
+
+def quantile_abs(x: Tensor, p: float) -> Tensor:
+    """x [batch, ...] -> [batch], exact; float32 on the CPU."""
+    return torch_path.quantile_abs(x.contiguous(), p, _select)
+
+
+def _select(x: Tensor, below: int) -> tuple[Tensor, Tensor]:
+    low, high = x.new_empty(len(x)), x.new_empty(len(x))
+    functions()["order_statistics"](x.data_ptr(), low.data_ptr(), high.data_ptr(), below, *x.shape)
+    return low, high
 
 
 def _pass(name: str, tensors: list[Tensor | None], result: Tensor, rows: Tensor) -> None:
@@ -62,8 +73,10 @@ def functions() -> dict[str, Callable[..., None]]:
     """step.cpp's, compiled where that has not been done. Address after address, then the sizes that it names."""
     from torch._inductor.codecache import CppCodeCache
 
+    found: dict[str, Callable[..., None]] = {}
     library = CppCodeCache.load(Path(__file__).with_name("step.cpp").read_text())
-    functions = {name: library[name] for name in ("step", "estimate")}
-    for function in functions.values():
-        function.argtypes, function.restype = [ctypes.c_void_p] * 6 + [ctypes.c_int64] * 2, None
-    return functions
+    for name, addresses, sizes in (("step", 6, 2), ("estimate", 6, 2), ("order_statistics", 3, 3)):
+        function = library[name]
+        function.argtypes, function.restype = [ctypes.c_void_p] * addresses + [ctypes.c_int64] * sizes, None
+        found[name] = function
+    return found

@@ -38,6 +38,8 @@ def _step_obstacle(
 
 
 def _quantile_obstacle(implementation: str, x: Tensor, p: float) -> str | None:
+    if implementation == "compiled":
+        return compiled_obstacle([x])
     return triton_obstacle([x]) if implementation == "triton" else None
 
 
@@ -51,7 +53,7 @@ def _refuse_gradient(what: str, implementation: str, tensors: list[Tensor | None
 
 
 STEP = register(Operation(name="diffusion_step", gradient_order=1, obstacle=_step_obstacle, compiled=True))
-QUANTILE = register(Operation(name="quantile_abs", gradient_order=0, obstacle=_quantile_obstacle))
+QUANTILE = register(Operation(name="quantile_abs", gradient_order=0, obstacle=_quantile_obstacle, compiled=True))
 
 
 def diffusion_step(
@@ -262,6 +264,10 @@ def _quantile(x: Tensor, p: float, implementation: str) -> Tensor:
         from gencore_kernels.diffusion_step import quantile_kernels
 
         return quantile_kernels.quantile_abs(x, p)
+    if implementation == "compiled":
+        from gencore_kernels.diffusion_step import compiled_path
+
+        return compiled_path.quantile_abs(x, p)
     return torch_path.quantile_abs(x.to(reference.working_dtype(x)), p)
 
 
