@@ -163,11 +163,12 @@ class _Workspace(NamedTuple):
 
 
 def _two_levels(
-    centred_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor, work: _Workspace
+    centred_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor, margin_N: Tensor, work: _Workspace
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The smallest score of each row, its index, and the second smallest score: [N] each.
+    """The smallest score of each row, its index, and a rival: [N] each.
 
-    The index of a tied row is any number below K; its second score equals the first.
+    The rival is the smallest score of the other groups, or the row's own smallest score where another one of its group
+    is not above it by more than the margin; the index is then any number below K.
     """
     num_rows, num_codes, width = len(centred_ND), len(weights_KD), work.winners.shape[1]
     num_groups, step = num_codes // width, max(_ROWS, _SCORES[weights_KD.device.type] // num_codes)
@@ -183,35 +184,27 @@ def _two_levels(
         torch.min(smallest, 1, out=(best, group))
         torch.index_select(score.view(-1, width), 0, group + first_group[: len(centred)], out=winners)
         del score  # before the next one is made: 2 MB
-    column_N, second_N = _column_and_second(winners_NW, best_N, work.hits[:num_rows])
-    smallest_NG.scatter_(1, group_N[:, None], math.inf)
-    return best_N, group_N * width + column_N, torch.minimum(smallest_NG.amin(1), second_N)
-
-
-def _column_and_second(winners_NW: Tensor, best_N: Tensor, hits_NW: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row of winners_NW equals best_N, and its second smallest entry. Overwrites winners_NW and hits_NW.
-
-    Hits as floats, their product with the column numbers, and a large number added to the winner: argmin and boolean
-    masks are 9 times slower. Every hit adds W to the product, so that it shows a tie.
-    """
-    width = winners_NW.shape[1]
-    torch.eq(winners_NW, best_N[:, None], out=hits_NW)
+    # Hits as floats and their product with the column numbers: argmin and boolean masks are 9 times slower. Every hit
+    # adds W, so that the product tells one from several.
+    hits_NW = torch.le(winners_NW, (best_N + margin_N)[:, None], out=work.hits[:num_rows])
     place_N = hits_NW @ torch.arange(width, 2 * width, dtype=hits_NW.dtype, device=hits_NW.device)
-    second_N = winners_NW.add_(hits_NW, alpha=torch.finfo(hits_NW.dtype).max / 4).amin(1)
     column_N = place_N.long().sub_(width).clamp_(0, width - 1)
-    return column_N, torch.where(place_N < 2 * width, second_N, best_N)
+    rival_N = smallest_NG.scatter_(1, group_N[:, None], math.inf).amin(1)
+    return best_N, group_N * width + column_N, torch.where(place_N < 2 * width, rival_N, best_N)
 
 
-def _best_two(centred_ND: Tensor, prepared: CentredCodes, work: _Workspace) -> tuple[Tensor, Tensor, Tensor]:
+def _best_two(
+    centred_ND: Tensor, prepared: CentredCodes, margin_N: Tensor, work: _Workspace
+) -> tuple[Tensor, Tensor, Tensor]:
     """`_two_levels` over the whole codebook, a block of codes at a time so that a block of rows shares each."""
     blocks = zip(prepared.weights.split(_CODES), prepared.offsets.split(_CODES), strict=True)
-    best, index, second = _two_levels(centred_ND, *next(blocks), work)
+    best, index, rival = _two_levels(centred_ND, *next(blocks), margin_N, work)
     for block, (weights, offsets) in enumerate(blocks, start=1):
-        score, found, runner_up = _two_levels(centred_ND, weights, offsets, work)
-        second = torch.minimum(torch.minimum(second, runner_up), torch.maximum(best, score))
+        score, found, other = _two_levels(centred_ND, weights, offsets, margin_N, work)
+        rival = torch.minimum(torch.minimum(rival, other), torch.maximum(best, score))
         index = torch.where(score < best, found + block * _CODES, index)
         best = torch.minimum(best, score)
-    return best, index, second
+    return best, index, rival
 
 
 def _direct_distances(x_ND: Tensor, codebook: Tensor, row_P: Tensor, code_P: Tensor) -> Tensor:
@@ -312,22 +305,33 @@ def _search(
         return index, distance
     work = _Workspace.like(prepared.weights, num_rows, group_width(len(codebook)))
     panel = len(work.rows)
-    for part, index_part, distance_part in zip(x.split(panel), index.split(panel), distance.split(panel), strict=True):
-        centred = torch.sub(part, prepared.centre, out=work.rows[: len(part)])
-        if scale != 1.0:
-            centred *= scale
-        threshold, found, second = _best_two(centred, prepared, work)
+    threshold, rival = (torch.empty_like(distance) for _ in range(2))
+    parts = (tensor.split(panel) for tensor in (x, index, distance, threshold, rival))
+    for part, index_part, distance_part, threshold_part, rival_part in zip(*parts, strict=True):
+        centred = _centred(part, prepared.centre, scale, work.rows[: len(part)])
+        margin = torch.zeros_like(threshold_part)
         if certified:
-            threshold += 2.0 * error_bound(torch.linalg.vector_norm(centred, dim=1), limits, dim)
-        where = (~(second > threshold)).nonzero()[:, 0]
-        if len(where):
-            found[where] = _settle(part[where], codebook, bias, prepared, centred[where], threshold[where])
-        torch.clamp_min(found, 0, out=index_part)
-        nearest = work.rows[: len(part)].copy_(codebook.index_select(0, index_part))
-        torch.sum(nearest.sub_(part).square_(), 1, out=distance_part)
-        if len(where):
-            distance_part.masked_fill_(found < 0, math.nan)
+            margin = 2.0 * error_bound(torch.linalg.vector_norm(centred, dim=1), limits, dim)
+        best, found, rival_part[:] = _best_two(centred, prepared, margin, work)
+        torch.add(best, margin, out=threshold_part)
+        torch.clamp_max(found, len(codebook) - 1, out=index_part)
+        distance_part[:] = _distances(part, codebook, index_part, work.rows[: len(part)])
+    for where in (~(rival > threshold)).nonzero()[:, 0].split(panel):
+        part, memory = x[where], work.rows[: len(where)]
+        found = _settle(part, codebook, bias, prepared, _centred(part, prepared.centre, scale, memory), threshold[where])
+        index[where] = found.clamp_min(0)
+        distance[where] = _distances(part, codebook, index[where], memory).masked_fill_(found < 0, math.nan)
     return index, distance
+
+
+def _centred(x_ND: Tensor, centre_D: Tensor, scale: float, memory_ND: Tensor) -> Tensor:
+    torch.sub(x_ND, centre_D, out=memory_ND)
+    return memory_ND if scale == 1.0 else memory_ND.mul_(scale)
+
+
+def _distances(x_ND: Tensor, codebook: Tensor, index_N: Tensor, memory_ND: Tensor) -> Tensor:
+    """||x - codebook[index]||^2, [N]."""
+    return memory_ND.copy_(codebook.index_select(0, index_N)).sub_(x_ND).square_().sum(1)
 
 
 def search(

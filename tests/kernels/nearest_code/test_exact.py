@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gencore_kernels.nearest_code import nearest_code
+from gencore_kernels.nearest_code import nearest_code, torch_path
 
 BACKENDS = ["torch", "triton"]
 INF, NAN = math.inf, math.nan
@@ -116,6 +116,18 @@ def test_shapes(shape: tuple[int, int, int], backend: str, device: torch.device)
 def test_large_shapes_on_the_torch_path(shape: tuple[int, int, int]) -> None:
     """K above 2^14 goes through in blocks of codes, N * D above 2^18 in panels of rows."""
     assert_matches_oracle(*gaussian(*shape), "torch")
+
+
+@pytest.mark.parametrize("block", [128, 256])
+@pytest.mark.parametrize("turns", [(1, 0), (0, 1), (2, 2, 1, 0), (0, 1, 2, 2), (2, 0, 0, 2)])
+def test_rivals_in_other_blocks_of_codes(turns: tuple[int, ...], block: int, monkeypatch) -> None:
+    """Copies of 128 codes, each as much larger as rounding, in blocks of one group of codes and of two."""
+    monkeypatch.setattr(torch_path, "_CODES", block)
+    codes = torch.randn(128, 16)
+    codebook = torch.cat([codes * (1 + 1e-7 * turn) for turn in turns])
+    codebook = torch.cat([codebook, torch.randn(512 - len(codebook), 16) + 9.0])
+    for order in (codebook, codebook.flip(0)):
+        assert_matches_oracle(codes + 0.3 * torch.randn(128, 16), order, "torch")
 
 
 def test_a_collapsed_codebook_on_the_torch_path() -> None:
