@@ -118,16 +118,16 @@ def test_large_shapes_on_the_torch_path(shape: tuple[int, int, int]) -> None:
     assert_matches_oracle(*gaussian(*shape), "torch")
 
 
-@pytest.mark.parametrize("block", [128, 256])
+@pytest.mark.parametrize("block", [64, 128])
 @pytest.mark.parametrize("turns", [(1, 0), (0, 1), (2, 2, 1, 0), (0, 1, 2, 2), (2, 0, 0, 2)])
 def test_rivals_in_other_blocks_of_codes(turns: tuple[int, ...], block: int, monkeypatch) -> None:
-    """Copies of 128 codes, each as much larger as rounding, in blocks of one group of codes and of two."""
+    """Copies of 64 codes, each as much larger as rounding, in blocks of one group of codes and of two."""
     monkeypatch.setattr(torch_path, "_CODES", block)
-    codes = torch.randn(128, 16)
+    codes = torch.randn(64, 16)
     codebook = torch.cat([codes * (1 + 1e-7 * turn) for turn in turns])
-    codebook = torch.cat([codebook, torch.randn(512 - len(codebook), 16) + 9.0])
+    codebook = torch.cat([codebook, torch.randn(256 - len(codebook), 16) + 9.0])
     for order in (codebook, codebook.flip(0)):
-        assert_matches_oracle(codes + 0.3 * torch.randn(128, 16), order, "torch")
+        assert_matches_oracle(codes + 0.3 * torch.randn(64, 16), order, "torch")
 
 
 def test_a_collapsed_codebook_on_the_torch_path() -> None:
