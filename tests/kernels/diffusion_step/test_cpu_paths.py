@@ -186,10 +186,11 @@ def test_pieces_of_any_size_give_the_same(monkeypatch) -> None:
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.995, 1.0])
 @pytest.mark.parametrize("n", [1, 2, 3, 16, 100, 5000, 70001])
 def test_the_quantile_is_the_sorted_one_bit_for_bit(n, p, backend) -> None:
-    x = tensors(10, 7, n)[0]
+    x = tensors(10, 8, n)[0]
     x[1] = x[1].round()
     x[2], x[3] = x[2] * 1e-42, x[3].clamp(-0.5, 0.5)
     x[4, ::2], x[5] = INF, 0.0
+    x[7] = (torch.arange(n, dtype=torch.int32) + 0x3F800000).view(torch.float32)  # neighbours
     expected = quantile_abs(x, p, backend="reference")
     for view in (x, x.t().contiguous().t()):
         torch.testing.assert_close(quantile_abs(view, p, backend=backend), expected, rtol=0, atol=0, equal_nan=True)
