@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -19,13 +19,15 @@ WORD = re.compile(r"[a-z]{2,}")
 PACKAGES = ("numpy", "scipy", "sklearn")
 
 
-def count_words(texts: Sequence[str], num_words: int) -> tuple[np.ndarray, list[str]]:
+def count_words(
+    texts: Sequence[str], num_words: int, *, left_out: Collection[str] = ()
+) -> tuple[np.ndarray, list[str]]:
     """Counts (len(texts), num_words) float32 of the words that stand in most texts, and these words, in that order.
 
-    Words are runs of two letters a-z or more, in lower case. Save the counts as x of a .npz file to train on them.
-    Raises GencoreError for fewer different words than `num_words`.
+    Words are runs of two letters a-z or more, in lower case; those `left_out` do not count. Save the counts as x of a
+    .npz file to train on them. Raises GencoreError for fewer different words than `num_words`.
     """
-    split = [WORD.findall(text.lower()) for text in texts]
+    split = [[word for word in WORD.findall(text.lower()) if word not in left_out] for text in texts]
     spread = collections.Counter(word for words in split for word in dict.fromkeys(words))
     check(1 <= num_words <= len(spread), "num_words", num_words, f"1 to {len(spread)}, the different words")
     vocabulary = [word for word, _ in spread.most_common(num_words)]
@@ -38,8 +40,13 @@ def count_words(texts: Sequence[str], num_words: int) -> tuple[np.ndarray, list[
     return counts, vocabulary
 
 
-def write(path: Path, *, num_words: int = 1000, num_classes: int = 20, shortest: int = 60) -> None:
-    """The docstrings of `shortest` words or more in PACKAGES' public modules, of the largest `num_classes` parts."""
+def write(path: Path, *, num_words: int = 2000, num_classes: int = 20, shortest: int = 60) -> None:
+    """The docstrings of `shortest` words or more in PACKAGES' public modules, of the largest `num_classes` parts.
+
+    Counts what scikit-learn does not take for a stop word.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     home: dict[str, str] = {}
     for package in PACKAGES:
         for module in _modules(package):
@@ -49,7 +56,7 @@ def write(path: Path, *, num_words: int = 1000, num_classes: int = 20, shortest:
     classes = [part for part, _ in collections.Counter(long.values()).most_common(num_classes)]
     pairs = [(text, classes.index(part)) for text, part in long.items() if part in classes]
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(pairs))
-    counts, words = count_words([pairs[i][0] for i in order], num_words)
+    counts, words = count_words([pairs[i][0] for i in order], num_words, left_out=ENGLISH_STOP_WORDS)
     label = np.array([pairs[i][1] for i in order], dtype=np.int64)
     np.savez_compressed(
         path, x=counts.astype(np.float16), label=label, words=np.array(words), classes=np.array(classes)

@@ -26,14 +26,14 @@ from gencore_ae.networks import Autoencoder, check_shape, layers
 from gencore_ae.reconstruction import cosine, one_phase
 
 CORPUS = str(resources.files("gencore_ae").joinpath("docstrings.npz"))
-"""Word counts x (N, 1000), float16, labels, and the words: real text for tests and first steps."""
+"""Word counts x (N, 2000), float16, labels, and the words: real text for tests and first steps."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentAutoencoderConfig(ModelConfig):
     """Counts or probabilities of data_shape[0] words."""
 
-    data_shape: tuple[int] = (1000,)
+    data_shape: tuple[int] = (2000,)
     code_dim: int = 2
     hidden: tuple[int, ...] = (250, 125)
 
@@ -101,7 +101,7 @@ class DocumentReconstruction(Objective):
 
 def document_autoencoder(
     *,
-    data_shape: tuple[int] = (1000,),
+    data_shape: tuple[int] = (2000,),
     steps: int = 1500,
     batch_size: int = 128,
     code_dim: int = 2,

@@ -249,6 +249,7 @@ def test_count_words() -> None:
     counts, words = count_words(["The cat, the CAT's mat", "a dog on the mat", "the dog"], 3)
     assert words == ["the", "mat", "dog"]
     assert counts.tolist() == [[2, 1, 0], [1, 1, 1], [1, 0, 1]]
+    assert count_words(["the cat the mat", "the mat"], 2, left_out={"the"})[1] == ["mat", "cat"]
     with pytest.raises(GencoreError, match="1 to 5"):
         count_words(["the cat's mat", "dog on"], 9)
 
@@ -256,6 +257,6 @@ def test_count_words() -> None:
 def test_bundled_corpus_is_whole() -> None:
     """As many labels as documents, every class there, every document with words."""
     corpus = arrays(CORPUS)
-    assert (len(corpus), corpus.shape, corpus.num_classes) == (2736, (1000,), 20)
+    assert (len(corpus), corpus.shape, corpus.num_classes) == (2736, (2000,), 20)
     assert corpus.x.sum(1).min() >= 20
     assert corpus.label.bincount().min() >= 30

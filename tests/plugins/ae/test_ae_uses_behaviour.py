@@ -51,7 +51,7 @@ def lsa(count: int) -> float:
 def test_documents_in_the_plane_against_lsa(steps: int, holds: bool) -> None:
     """Classes of held-out documents by their neighbours in 2-D, and the perplexity of their words. Twin: untrained.
 
-    Three seeds: accuracy 0.716, 0.735, 0.700; perplexity 0.60 to 0.62 of the word frequencies'.
+    Four seeds: accuracy 0.73 to 0.75 (two axes of LSA 0.36); perplexity 256 to 267 where the word frequencies have 624.
     """
     train, test = corpus()
     recipe = gencore.recipe("document-autoencoder", steps=steps)
@@ -63,7 +63,7 @@ def test_documents_in_the_plane_against_lsa(steps: int, holds: bool) -> None:
     with torch.no_grad():
         nats = nats_a_word(model.decoder(codes[1]), words).mean().item()
     assert (accuracy > lsa(2) + 0.2) == holds, (accuracy, lsa(2))
-    assert (math.exp(nats - unigram) < 0.68) == holds, math.exp(nats - unigram)
+    assert (math.exp(nats - unigram) < 0.5) == holds, math.exp(nats - unigram)
 
 
 # Few labels
