@@ -48,9 +48,12 @@ def command(*arguments: str) -> str:
 
 
 def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """Its name, with family and model where Linux tells them: cloud machines of several generations share a name."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = [re.search(rf"^{key}\s*: (.+)$", info, re.MULTILINE) for key in ("model name", "cpu family", "model")]
+    if not all(found):
+        return platform.processor() or platform.machine()
+    return "{}, family {}, model {}".format(*(match[1] for match in found))
 
 
 def machine() -> dict[str, str]:
