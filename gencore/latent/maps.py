@@ -30,8 +30,6 @@ def latent_map(z: Tensor, *, method: Method = "pca", seed: int = 0) -> Tensor:
     Raises GencoreError for an unknown method or unfit codes, PluginError where the method's library is missing.
     """
     check_codes(z)
-    if not z.isfinite().all():
-        raise GencoreError("The codes hold NaN or infinity.")
     if method == "code":
         check(z.shape[1] == 2, "the codes' dimension", z.shape[1], '2 for method "code"; take "pca", "tsne" or "umap"')
         return z.float()

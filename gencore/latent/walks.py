@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from gencore.config import check
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, NonFiniteError
 from gencore.latent.codes import decode
 
 Path = Literal["lerp", "slerp"]
@@ -55,6 +55,7 @@ def walk(model: Any, start: Tensor, end: Tensor, *, steps: int = 9, path: Path =
     check_codes(start)
     if start.shape != end.shape:
         raise GencoreError(f"The walk's ends are {tuple(start.shape)} and {tuple(end.shape)}; expected equal shapes.")
+    check_codes(end)
     t = torch.linspace(0, 1, steps, device=start.device)[:, None]
     between = {"lerp": lerp, "slerp": slerp}[path](start[:, None], end[:, None], t)
     generated = decode(model, rearrange(between, "n s d -> (n s) d"))
@@ -109,6 +110,8 @@ def code_plane(model: Any, z: Tensor, *, side: int = 16, margin: float = 0.01) -
 
 
 def check_codes(z: Tensor) -> None:
-    """Raise GencoreError unless z is (N, D) floating point, N and D at least 1."""
+    """Raise GencoreError unless z is (N, D) floating point, N and D at least 1; NonFiniteError on NaN or infinity."""
     if z.ndim != 2 or not z.numel() or not z.is_floating_point():
         raise GencoreError(f"Codes must be floating point (N, D); received {tuple(z.shape)} of {z.dtype}.")
+    if not z.isfinite().all():
+        raise NonFiniteError("The codes hold NaN or infinity.")

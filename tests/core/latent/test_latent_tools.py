@@ -87,6 +87,7 @@ def test_encode_all_in_batches_and_in_evaluation_mode(random: bool) -> None:
     assert codes.index.tolist() == list(range(7))
     assert model.training
     assert encode_all(model, x).label is None
+    assert torch.equal(encode_all(model, x, limit=1, batch_size=1).z, 2 * x[:1])
     torch.testing.assert_close(decode(model, codes.z, batch_size=2), x[:7])
     torch.testing.assert_close(reconstruct(model, x, batch_size=4), x)
 
@@ -99,6 +100,8 @@ def test_bad_data_and_models_are_named() -> None:
         encode_all(images, torch.full((2, 1, 2, 2), torch.nan))
     with pytest.raises(GencoreError, match="limit"):
         encode_all(images, torch.zeros(2, 1, 2, 2), limit=0)
+    with pytest.raises(GencoreError, match="batch_size 0"):
+        encode_all(images, torch.zeros(2, 1, 2, 2), batch_size=0)
     with pytest.raises(GencoreError, match="no encoder"):
         encode_all(gencore.create("gan"), torch.zeros(2, 1, 8, 8))
     with pytest.raises(GencoreError, match="no generator"):
@@ -114,7 +117,9 @@ def test_gaussian_codes_have_the_codes_moments() -> None:
     z = torch.randn(500, 3) @ torch.tensor([[2.0, 0, 0], [1, 0.5, 0], [0, 0, 0]]) + torch.tensor([1.0, -2, 3])
     fitted = GaussianCodes.fit(z)
     torch.testing.assert_close(fitted.root @ fitted.root.T, torch.cov(z.T), atol=1e-4, rtol=1e-4)
-    drawn = 2 * double().sample(4000, sampler=fitted)
+    calls: list[tuple[int, int]] = []
+    drawn = 2 * double().sample(4000, sampler=fitted, callback=lambda *call: calls.append(call))
+    assert set(calls) == {(1, 1)}
     torch.testing.assert_close(drawn.mean(0), z.mean(0), atol=0.15, rtol=0)
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(z.T), atol=0.4, rtol=0)
     with pytest.raises(GencoreError, match="more than 3"):
@@ -197,6 +202,10 @@ def test_arithmetic_is_of_means() -> None:
         (lambda m, z: anomaly_scores(gencore.create("gan"), torch.zeros(2, 1, 8, 8), by="likelihood"), "no likelihood"),
         (lambda m, z: mutual_information_gap(z, torch.zeros(4, 1).long()), "one value only"),
         (lambda m, z: mutual_information_gap(z, torch.zeros(3, 1).long()), r"\(4, K\)"),
+        (lambda m, z: mutual_information_gap(z * torch.nan, torch.arange(4)[:, None]), "NaN"),
+        (lambda m, z: k_means(z * torch.nan, 2), "NaN"),
+        (lambda m, z: select_k_centre(z * torch.inf, 1), "infinity"),
+        (lambda m, z: walk(m, z, z * torch.nan), "NaN"),
         (lambda m, z: factor_vae_score(torch.ones(4, 2), torch.arange(4)[:, None]), "collapsed"),
         (lambda m, z: select_random(4, 5), "count"),
         (lambda m, z: select_by_margin(z[:, :1], 1), "two classes"),
@@ -263,6 +272,7 @@ def test_k_means_finds_blobs() -> None:
     clusters, centres = k_means(z, 3)
     assert cluster_accuracy(clusters, label) == 1
     torch.testing.assert_close(centres[clusters[0]], z[label == label[0]].mean(0))
+    assert k_means(z[:4], 4)[0].unique().tolist() == [0, 1, 2, 3]
 
 
 # Anomalies
