@@ -33,6 +33,13 @@ def test_rotation_changes_nothing() -> None:
     assert frechet_distance(a @ turn, b @ turn) == pytest.approx(frechet_distance(a, b), rel=1e-4)
 
 
+def test_two_rows_are_enough() -> None:
+    """The mean of 0 and 2 is 1, their covariance 2: the distance to N(1, 2) of the same rows is 0."""
+    rows = torch.tensor([[0.0], [2.0]])
+    assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(rows, rows + 3) == pytest.approx(9)
+
+
 @pytest.mark.parametrize("bad", [torch.zeros(1, 3), torch.zeros(3), torch.zeros(5, 4), torch.full((5, 3), torch.nan)])
 def test_bad_features(bad: torch.Tensor) -> None:
     with pytest.raises(GencoreError):

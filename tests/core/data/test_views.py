@@ -88,6 +88,7 @@ def test_weights_apply_to_batches_on_any_number_of_ranks() -> None:
         torch.ones(4),
         torch.zeros(5),
         -torch.ones(5),
+        torch.tensor([-1.0, 2.0, 2.0, 2.0, 2.0]),
         torch.full((5,), torch.nan),
         torch.full((5,), torch.inf),
         torch.ones(5, 1),
