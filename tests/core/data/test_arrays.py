@@ -29,6 +29,10 @@ def test_uint8_images_are_mapped() -> None:
     assert everything(arrays(np.array([0, 255], np.uint8).reshape(2, 1, 1)))["x"].flatten().tolist() == [-1, 1]
 
 
+def test_what_rounding_puts_beyond_the_range_is_clipped() -> None:
+    assert everything(arrays(torch.tensor([-1.0005, 1.0005]).view(2, 1, 1, 1)))["x"].flatten().tolist() == [-1, 1]
+
+
 def test_both_layouts_give_the_same_source() -> None:
     upright = everything(arrays(SIGNED))["x"]
     assert torch.equal(upright, torch.from_numpy(SIGNED))
