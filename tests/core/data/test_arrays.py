@@ -30,7 +30,7 @@ def test_uint8_images_are_mapped() -> None:
 
 
 def test_what_rounding_puts_beyond_the_range_is_clipped() -> None:
-    assert everything(arrays(torch.tensor([-1.0005, 1.0005]).view(2, 1, 1, 1)))["x"].flatten().tolist() == [-1, 1]
+    assert everything(arrays(torch.tensor([-1.0005, 1.0005]).view(2, 1, 1)))["x"].flatten().tolist() == [-1, 1]
 
 
 def test_both_layouts_give_the_same_source() -> None:
