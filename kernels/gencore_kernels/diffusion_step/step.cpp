@@ -1,4 +1,5 @@
-// A diffusion step for float32 on the CPU: every tensor is read once and the result written once.
+// For float32 on the CPU: a diffusion step, in which every tensor is read once and the result written once, and the
+// order statistics that a dynamic threshold needs.
 //
 //     o = uncond + guidance (out - uncond);  x0 = clamp(kx x + ko o, +-radius) / scale;  y = p0 x0 + px x + po o + sigma z
 //
