@@ -68,6 +68,7 @@ def draw_plot(files: dict[str, dict[str, Any]], path: Path) -> None:
         for row in data["rows"]
         if row["tests"].startswith("passed")
         for entry in row["contestants"][1:]
+        if not entry["name"].startswith("gencore")
     ]
     figure, axes = pyplot.subplots(figsize=(10, 0.8 + 0.24 * len(bars)))
     labels, ratios = [bar[0] for bar in bars], [bar[1] for bar in bars]
