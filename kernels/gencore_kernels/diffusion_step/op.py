@@ -123,7 +123,7 @@ def diffusion_step(
 def quantile_abs(x: Tensor, p: float, *, backend: Backend = "auto") -> Tensor:
     """The p-quantile of |x| of each sample, exact, interpolated linearly between order statistics as by torch.quantile.
 
-    x: [batch, ...], floating, at least one number a sample. p: in [0, 1].
+    x: [batch, ...], floating, at least one number a sample. p: in [0, 1]. backend: as for `diffusion_step`.
     Returns [batch], float32 (float64 for float64). A sample with a NaN has quantile NaN; one between a number and
     infinity is infinite. No gradient, except with backend="reference". No limit on the size of a sample
     (torch.quantile stops at 16 million).
