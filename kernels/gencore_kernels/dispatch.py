@@ -3,9 +3,9 @@
 Three implementations exist for every operation: `reference` (float64, reads like the formula, the oracle of every
 test), `torch` (plain PyTorch, every device) and `triton` (fused kernels: CUDA of compute capability 8.0 or newer, or
 any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel, built
-at the first call with the machine's C++ compiler). A caller picks one with `backend=`; "auto"
-looks at the innermost `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself,
-never for `compiled`. An implementation that was asked for and cannot run raises; only "auto" moves on to the next one.
+at the first call with the machine's C++ compiler). A caller picks one with `backend=`; "auto" looks at the innermost
+`use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself, never for `compiled`.
+An implementation that was asked for and cannot run raises; only "auto" moves on to the next one.
 Triton is never imported to answer the question.
 """
 

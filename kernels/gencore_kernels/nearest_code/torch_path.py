@@ -319,7 +319,8 @@ def _search(
         torch.add(best, margin, out=threshold_part)
         torch.clamp_max(found, len(codebook) - 1, out=index_part)
         distance_part[:] = _distances(part, codebook, index_part, work.rows[: len(part)])
-    for where in (~(rival > threshold)).nonzero()[:, 0].split(panel):
+    left_open = (~(rival > threshold)).nonzero()[:, 0]
+    for where in left_open.split(panel) if len(left_open) else ():
         part, memory = x[where], work.rows[: len(where)]
         centred = _centred(part, prepared.centre, scale, memory)
         found = _settle(part, codebook, bias, prepared, centred, threshold[where])
