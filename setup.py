@@ -20,7 +20,7 @@ setup(
         "gencore.data": ["*.npz", "*.gz", "*.txt"],
         "gencore_ae": ["*.npz", "*.txt"],
         "gencore_hub": ["weights/*/*"],
-        "gencore_kernels.diffusion_step": ["step.cpp"],
+        "gencore_kernels": ["*/*.cpp"],
     },
     include_package_data=False,
 )

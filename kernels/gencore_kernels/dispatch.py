@@ -153,8 +153,7 @@ def triton_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.dty
         if tensor is None:
             continue
         if tensor.dtype not in dtypes:
-            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-            return f"the triton kernels take {names}, not {str(tensor.dtype).removeprefix('torch.')}"
+            return f"the triton kernels take {_names(dtypes)}, not {_names([tensor.dtype])}"
         if interpreting():
             continue
         if tensor.device.type != "cuda":
@@ -166,13 +165,17 @@ def triton_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.dty
     return None
 
 
-def compiled_obstacle(tensors: Sequence[Tensor | None]) -> str | None:
-    """Why a C++ kernel for the CPU cannot take these tensors; None when it can."""
+def compiled_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.dtype] = (torch.float32,)) -> str | None:
+    """Why a C++ kernel for the CPU cannot take these tensors, of one of `dtypes`; None when it can."""
     for tensor in tensors:
-        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype != torch.float32):
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            return f"the compiled kernel takes float32 on the CPU, not {dtype} on {tensor.device.type}"
+        if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype not in dtypes):
+            what = f"{_names([tensor.dtype])} on {tensor.device.type}"
+            return f"the compiled kernel takes {_names(dtypes)} on the CPU, not {what}"
     return _missing_compiler()
+
+
+def _names(dtypes: Sequence[torch.dtype]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
 @_constant_while_tracing

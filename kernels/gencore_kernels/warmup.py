@@ -1,5 +1,5 @@
 """`python -m gencore_kernels.warmup`: compiles every kernel for this machine, ahead of first calls: the Triton kernels
-on a GPU, the C++ kernel on a CPU.
+on a GPU, the C++ kernels on a CPU.
 
 An operation with Triton kernels takes part by a function `warm_up(device) -> Iterator[str]` in its `aot_cases.py`,
 which runs the public function once per pinned configuration on small tensors and yields a line for each.
@@ -14,8 +14,9 @@ import sys
 import torch
 
 from gencore_kernels.aot import providers
-from gencore_kernels.diffusion_step import compiled_path
+from gencore_kernels.diffusion_step.compiled_path import functions as build_step
 from gencore_kernels.dispatch import compiled_obstacle, triton_obstacle
+from gencore_kernels.nearest_code.compiled_path import functions as build_search
 
 
 def warm_up(device: torch.device) -> list[str]:
@@ -31,8 +32,9 @@ def warm_up(device: torch.device) -> list[str]:
         for provider in providers():
             lines.extend(importlib.import_module(provider).warm_up(device))
     if obstacles[1] is None:
-        compiled_path.functions()
-        lines.append("diffusion_step: step.cpp")
+        build_step()
+        build_search()
+        lines += ["diffusion_step: step.cpp", "nearest_code: search.cpp"]
     if not lines:
         raise ValueError(f"nothing to warm up: {'; '.join(filter(None, obstacles))}")
     return lines

@@ -89,7 +89,9 @@ def test_the_wheel_outside_the_tree(tree: Path, environment: Path, tmp_path: Pat
     run(f"pip uninstall -q -y gencore && pip install -q --no-deps {wheel}", environment, tmp_path)
     run("gencore sample dcgan-mnist -n 16 -o out.png", environment, tmp_path, **CUT)
     assert (tmp_path / "out.png").is_file()
-    assert "step.cpp" in run("python -m gencore_kernels.warmup --device cpu", environment, tmp_path, **CUT)
+    warmed = run("python -m gencore_kernels.warmup --device cpu", environment, tmp_path, **CUT)
+    assert "step.cpp" in warmed
+    assert "search.cpp" in warmed
     where = run(
         "python -c 'import gencore, gencore_gan, gencore_hub; print(gencore_gan.__file__)'", environment, tmp_path
     )

@@ -8,15 +8,18 @@ import pytest
 import torch
 
 from gencore_kernels import dispatch, warmup
-from gencore_kernels.diffusion_step import compiled_path
+from gencore_kernels.diffusion_step import compiled_path as step
+from gencore_kernels.nearest_code import compiled_path as search
 
 
-def test_a_cpu_gets_its_cpp_kernel(monkeypatch, capsys) -> None:
+def test_a_cpu_gets_its_cpp_kernels(monkeypatch, capsys) -> None:
     monkeypatch.setattr(dispatch, "interpreting", lambda: False)
-    compiled_path.functions.cache_clear()
+    for path in (step, search):
+        path.functions.cache_clear()
     assert warmup.main(["--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "diffusion_step: step.cpp\n"
-    assert compiled_path.functions.cache_info().currsize == 1
+    assert capsys.readouterr().out == "diffusion_step: step.cpp\nnearest_code: search.cpp\n"
+    for path in (step, search):
+        assert path.functions.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize(("operation", "count"), [("diffusion_step", 16), ("minibatch_stddev", 2)])

@@ -1,12 +1,8 @@
-"""A diffusion step on the CPU as one pass of C++ (step.cpp), compiled at the first call with the machine's compiler.
-
-That takes seconds, once a machine: torch's inductor, whose flags and vector instructions these are, keeps the library
-on disk. With a dynamic threshold there is a pass more, which computes x0 for its quantile.
-"""
+"""A diffusion step on the CPU as one pass of C++ (step.cpp); with a dynamic threshold there is a pass more, which
+computes x0 for its quantile."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gencore_kernels import cpp
 from gencore_kernels.diffusion_step import reference, torch_path
 from gencore_kernels.diffusion_step.table import StepRow
 from gencore_kernels.philox import philox_normal
@@ -58,25 +55,16 @@ def quantile_abs(x: Tensor, p: float) -> Tensor:
 
 def _select(x: Tensor, below: int) -> tuple[Tensor, Tensor]:
     low, high = x.new_empty(len(x)), x.new_empty(len(x))
-    functions()["order_statistics"](x.data_ptr(), low.data_ptr(), high.data_ptr(), below, *x.shape)
+    functions()["order_statistics"](x, low, high, below, *x.shape)
     return low, high
 
 
 def _pass(name: str, tensors: list[Tensor | None], result: Tensor, rows: Tensor) -> None:
     """One of step.cpp's functions, on contiguous tensors; `rows` has one for all samples or one for each."""
-    addresses = [None if t is None else t.data_ptr() for t in (*tensors, result, rows)]
-    functions()[name](*addresses, len(rows), result.numel() // len(rows))
+    functions()[name](*tensors, result, rows, len(rows), result.numel() // len(rows))
 
 
 @functools.cache
 def functions() -> dict[str, Callable[..., None]]:
-    """step.cpp's, compiled where that has not been done. Address after address, then the sizes that it names."""
-    from torch._inductor.codecache import CppCodeCache
-
-    found: dict[str, Callable[..., None]] = {}
-    library = CppCodeCache.load(Path(__file__).with_name("step.cpp").read_text())
-    for name, addresses, sizes in (("step", 6, 2), ("estimate", 6, 2), ("order_statistics", 3, 3)):
-        function = library[name]
-        function.argtypes, function.restype = [ctypes.c_void_p] * addresses + [ctypes.c_int64] * sizes, None
-        found[name] = function
-    return found
+    """step.cpp's, compiled where that has not been done."""
+    return cpp.load(Path(__file__).with_name("step.cpp"), step=(6, 2), estimate=(6, 2), order_statistics=(3, 3))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gencore_kernels.dispatch import Backend, choose, register
 from gencore_kernels.library import define_operation
-from gencore_kernels.nearest_code import reference, statistics, torch_path
+from gencore_kernels.nearest_code import compiled_path, reference, statistics, torch_path
 from gencore_kernels.nearest_code.prepare import (
     DTYPES,
     OPERATION,
@@ -159,8 +159,9 @@ def _look_up_kernel(
         from gencore_kernels.nearest_code import triton_path
 
         return triton_path.search(x, codebook, bias, tensors, certified=precision == "exact")[::-1]
+    path = compiled_path if implementation == "compiled" else torch_path
     found = [
-        torch_path.search(
+        path.search(
             x[head],
             *codes,
             torch_path.CentredCodes(*(tensor[head] for tensor in tensors)),

@@ -8,7 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gencore_kernels.dispatch import Backend, Implementation, Operation, choose, triton_obstacle
+from gencore_kernels.dispatch import (
+    TRITON_DTYPES,
+    Backend,
+    Implementation,
+    Operation,
+    choose,
+    compiled_obstacle,
+    triton_obstacle,
+)
 from gencore_kernels.nearest_code import torch_path
 
 MAX_TRITON_DIM = 512
@@ -67,6 +75,8 @@ def obstacle(
     precision: Literal["exact", "fast"] = "exact",
 ) -> str | None:
     """Why an implementation cannot serve `nearest_code` with these arguments; None when it can."""
+    if implementation == "compiled":
+        return compiled_obstacle([x, codebook], TRITON_DTYPES)
     if implementation != "triton":
         return None
     if codebook.shape[-1] > MAX_TRITON_DIM:
@@ -99,7 +109,7 @@ def check_codebook(codebook: Tensor, bias: Tensor | None) -> None:
 
 def make_tensors(implementation: str, codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     """The prepared tensors of an implementation; codebook [H, K, D], bias [H, K] or None. Empty for "reference"."""
-    if implementation == "torch":
+    if implementation in ("torch", "compiled"):
         heads = [torch_path.centre_codes(*head) for head in each_head(codebook, bias)]
         return tuple(torch.stack(tensors) for tensors in zip(*heads, strict=True))
     if implementation == "triton":
@@ -119,7 +129,7 @@ def with_heads(tensor: Tensor, dim: int) -> Tensor:
     return tensor if tensor.dim() == dim else tensor[None]
 
 
-OPERATION = Operation(name="nearest_code", gradient_order=2, obstacle=obstacle)
+OPERATION = Operation(name="nearest_code", gradient_order=2, obstacle=obstacle, compiled=True)
 
 
 @torch.no_grad()

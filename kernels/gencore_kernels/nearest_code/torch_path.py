@@ -217,13 +217,18 @@ def _direct_distances(x_ND: Tensor, codebook: Tensor, row_P: Tensor, code_P: Ten
     return torch.cat([(x_ND[row].double() - codebook[code].double()).square_().sum(1) for row, code in pairs])
 
 
-def _resolve(objective_P: Tensor, row_P: Tensor, code_P: Tensor, num_rows: int, num_codes: int) -> Tensor:
-    """The best of each row's candidate pairs, the lowest index on ties; -1 for a row without any. [N]"""
-    best_N = objective_P.new_full((num_rows,), math.inf).scatter_reduce_(0, row_P, objective_P, "amin")
-    tied_P = objective_P == best_N[row_P]
-    index_N = torch.full((num_rows,), num_codes, device=row_P.device)
-    index_N.scatter_reduce_(0, row_P[tied_P], code_P[tied_P], "amin")
-    return torch.where(index_N == num_codes, -1, index_N)
+def nearest_candidate(
+    x_ND: Tensor, codebook: Tensor, bias: Tensor | None, rows_R: Tensor, row_P: Tensor, code_P: Tensor
+) -> Tensor:
+    """The nearest to x[rows] among pairs of a place in `rows` and a code, the lowest on ties; -1 where none is. [R]"""
+    objective_P = _direct_distances(x_ND, codebook, rows_R[row_P], code_P)
+    if bias is not None:
+        objective_P += bias.double()[code_P]
+    best_R = objective_P.new_full(rows_R.shape, math.inf).scatter_reduce_(0, row_P, objective_P, "amin")
+    tied_P = objective_P == best_R[row_P]
+    index_R = torch.full_like(rows_R, len(codebook))
+    index_R.scatter_reduce_(0, row_P[tied_P], code_P[tied_P], "amin")
+    return index_R.masked_fill_(index_R == len(codebook), -1)
 
 
 def _candidates(centred_ND: Tensor, prepared: CentredCodes, limit_N: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -254,24 +259,24 @@ def _first_copies(codebook: Tensor, prepared: CentredCodes) -> CentredCodes:
     return prepared._replace(offsets=offsets, usable=usable)
 
 
-def _settle(
-    x_ND: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, centred_ND: Tensor, threshold_N: Tensor
+def settle(
+    x_ND: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, rows_R: Tensor, threshold_N: Tensor
 ) -> Tensor:
-    """The index of rows that the scores leave open: [N], -1 where nothing is defined."""
-    num_codes, width = len(codebook), group_width(len(codebook))
-    index_N = torch.full((len(x_ND),), -1, device=x_ND.device)
-    limit_N = torch.where(threshold_N.isfinite(), threshold_N, math.inf)
-    finite = x_ND.isfinite().all(1).nonzero()[:, 0]
-    crowded = False
-    for rows in finite.split(max(1, _PAIRS // len(prepared.weights))):
-        row_P, code_P = _candidates(centred_ND[rows], prepared, limit_N[rows], width)
+    """The index of rows that the scores leave open: [R], -1 where nothing is defined."""
+    width, scale = group_width(len(codebook)), float(prepared.limits[0])
+    index_R = torch.full_like(rows_R, -1)
+    size, crowded = max(1, _PAIRS // len(prepared.weights)), False
+    for rows, index in zip(rows_R.split(size), index_R.split(size), strict=True):
+        finite = x_ND[rows].isfinite().all(1)
+        rows = rows[finite]
+        part, limit = x_ND[rows], threshold_N[rows]
+        limit.masked_fill_(~limit.isfinite(), math.inf)
+        centred = centre_rows(part, prepared.centre, scale, torch.empty_like(part, dtype=prepared.centre.dtype))
+        row_P, code_P = _candidates(centred, prepared, limit, width)
         if bias is None and not crowded and len(row_P) > _CROWD * len(rows):
             crowded, prepared = True, _first_copies(codebook, prepared)
-        objective_P = _direct_distances(x_ND, codebook, rows[row_P], code_P)
-        if bias is not None:
-            objective_P += bias.double()[code_P]
-        index_N[rows] = _resolve(objective_P, row_P, code_P, len(rows), num_codes)
-    return index_N
+        index[finite] = nearest_candidate(x_ND, codebook, bias, rows, row_P, code_P)
+    return index_R
 
 
 @contextmanager
@@ -311,7 +316,7 @@ def _search(
     threshold, rival = (torch.empty_like(distance) for _ in range(2))
     parts = (tensor.split(panel) for tensor in (x, index, distance, threshold, rival))
     for part, index_part, distance_part, threshold_part, rival_part in zip(*parts, strict=True):
-        centred = _centred(part, prepared.centre, scale, work.rows[: len(part)])
+        centred = centre_rows(part, prepared.centre, scale, work.rows[: len(part)])
         margin = torch.zeros_like(threshold_part)
         if certified:
             margin = 2.0 * error_bound(torch.linalg.vector_norm(centred, dim=1), limits, dim)
@@ -321,15 +326,14 @@ def _search(
         distance_part[:] = _distances(part, codebook, index_part, work.rows[: len(part)])
     left_open = (~(rival > threshold)).nonzero()[:, 0]
     for where in left_open.split(panel) if len(left_open) else ():
-        part, memory = x[where], work.rows[: len(where)]
-        centred = _centred(part, prepared.centre, scale, memory)
-        found = _settle(part, codebook, bias, prepared, centred, threshold[where])
+        found = settle(x, codebook, bias, prepared, where, threshold)
         index[where] = found.clamp_min(0)
-        distance[where] = _distances(part, codebook, index[where], memory).masked_fill_(found < 0, math.nan)
+        near = _distances(x[where], codebook, index[where], work.rows[: len(where)])
+        distance[where] = near.masked_fill_(found < 0, math.nan)
     return index, distance
 
 
-def _centred(x_ND: Tensor, centre_D: Tensor, scale: float, memory_ND: Tensor) -> Tensor:
+def centre_rows(x_ND: Tensor, centre_D: Tensor, scale: float, memory_ND: Tensor) -> Tensor:
     torch.sub(x_ND, centre_D, out=memory_ND)
     return memory_ND if scale == 1.0 else memory_ND.mul_(scale)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gencore_kernels import BackendUnavailableError, dispatch, explain, nearest_code, use_backend
+from gencore_kernels import BackendUnavailableError, dispatch, explain, minibatch_discrimination, use_backend
 from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, torch_path
 
 PATHS = pytest.mark.parametrize("backend", ["torch", "compiled"])
@@ -291,7 +291,7 @@ def test_compiled_is_chosen_by_name_only_and_never_silently_replaced(monkeypatch
     with use_backend("compiled"):
         assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
         with pytest.raises(BackendUnavailableError, match="'compiled' .*cannot run: this operation has no such"):
-            nearest_code(x, x)
+            minibatch_discrimination(x[:, :, None])
     monkeypatch.setenv("GENCORE_KERNELS", "compiled")
     assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
     monkeypatch.delenv("GENCORE_KERNELS")

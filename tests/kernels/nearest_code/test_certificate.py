@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from gencore_kernels.nearest_code import nearest_code, torch_path
+from gencore_kernels.nearest_code import compiled_path, nearest_code, torch_path
+
+CPU = pytest.mark.parametrize("backend", ["torch", "compiled"])
 
 
 def scores_and_bound(x: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -41,24 +43,43 @@ def test_bound_holds_for_the_worst_signs() -> None:
     assert ((scores.double() - objective).abs() <= bound[:, None]).all()
 
 
+@pytest.mark.parametrize("dim", [1, 8, 64, 512])
+def test_bound_holds_for_the_compiled_scores(dim: int) -> None:
+    x, codebook = torch.randn(200, dim) + 10.0, torch.randn(320, dim) + 10.0
+    _, objective, bound = scores_and_bound(x, codebook)
+    best, rival, norm = (torch.empty(200) for _ in range(3))
+    index = torch.empty(200, dtype=torch.int64)
+    problem = (x, *(getattr(torch_path.centre_codes(codebook, None), name) for name in ("centre", "weights", "offsets")))
+    scale = torch.ones(1, dtype=torch.float64)
+    compiled_path.functions()["search"](*problem, scale, best, rival, norm, index, 200, 320, dim)
+    exact = objective.topk(2, 1, largest=False).values
+    assert ((torch.stack([best, rival], 1).double() - exact).abs() <= bound[:, None]).all()
+    torch.testing.assert_close(norm, torch.linalg.vector_norm(x - problem[1], dim=1))
+
+
+@CPU
 @pytest.mark.parametrize(("num_codes", "dim", "limit"), [(1024, 64, 0.002), (4096, 8, 0.002), (512, 256, 0.011)])
-def test_few_gaussian_rows_stay_open(num_codes: int, dim: int, limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_gaussian_rows_stay_open(
+    num_codes: int, dim: int, limit: float, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Limits are twice what was measured: the worst-case bound grows with D, the gap between codes does not."""
     opened: list[int] = []
-    settle = torch_path._settle
-    monkeypatch.setattr(torch_path, "_settle", lambda x, *rest: opened.append(len(x)) or settle(x, *rest))
-    nearest_code(torch.randn(4000, dim), torch.randn(num_codes, dim))
+    module, name = {"torch": (torch_path, "settle"), "compiled": (compiled_path, "_settle")}[backend]
+    settle = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *arguments: opened.append(len(arguments[4])) or settle(*arguments))
+    nearest_code(torch.randn(4000, dim), torch.randn(num_codes, dim), backend=backend)
     assert sum(opened) < limit * 4000
 
 
+@CPU
 @pytest.mark.parametrize("factor", [0.0, 1e6])
-def test_the_bound_decides_work_not_answers(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_decides_work_not_answers(factor: float, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every row open the answer is the same; on well separated codes also with none."""
     x, codebook = torch.randn(100, 16), torch.randn(200, 16)
     expected = nearest_code(x, codebook, backend="reference").index
     bound = torch_path.error_bound
     monkeypatch.setattr(torch_path, "error_bound", lambda *arguments: factor * bound(*arguments))
-    assert torch.equal(nearest_code(x, codebook).index, expected)
+    assert torch.equal(nearest_code(x, codebook, backend=backend).index, expected)
 
 
 def test_the_certificate_is_needed() -> None:

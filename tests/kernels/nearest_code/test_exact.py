@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gencore_kernels.nearest_code import nearest_code, torch_path
 
-BACKENDS = ["torch", "triton"]
+BACKENDS = ["torch", "triton", "compiled"]
 INF, NAN = math.inf, math.nan
 
 
@@ -44,6 +44,12 @@ def repeated(spacing: int, step: float) -> tuple[Tensor, Tensor]:
     """The same codes again every `spacing` codes, each time smaller by `step`: rivals that share a lane or a group."""
     codes = torch.randn(spacing, 8)
     return torch.randn(40, 8), torch.cat([codes * (1 + step * turn) for turn in (3, 2, 1, 0)])
+
+
+def crowd() -> tuple[Tensor, Tensor]:
+    """40 codes within rounding of each other, in any order, among others."""
+    codes = torch.randn(8, 16).repeat(40, 1) * (1 + 1e-7 * torch.randn(320, 1))
+    return torch.randn(60, 16), codes[torch.randperm(320)]
 
 
 def near_ties() -> tuple[Tensor, Tensor]:
@@ -79,6 +85,7 @@ ADVERSARIAL = {
     "near ties 16 apart": lambda: repeated(16, 1e-7),
     "near ties 64 apart": lambda: repeated(64, 1e-7),
     "near ties": near_ties,
+    "crowd": crowd,
     "all codes zero": lambda: (torch.randn(20, 16), torch.zeros(70, 16)),
     "integer grid": lambda: (torch.randint(-2, 3, (100, 4)).float(), torch.randint(-2, 3, (150, 4)).float()),
     "offset 10": lambda: (torch.randn(60, 16) + 10, torch.randn(150, 16) + 10),
@@ -112,10 +119,27 @@ def test_shapes(shape: tuple[int, int, int], backend: str, device: torch.device)
     assert_matches_oracle(x, codebook, backend)
 
 
-@pytest.mark.parametrize("shape", [*LARGE, (9, 40, 513), (3000, 2, 300), (5, 40000, 3), (300, 20000, 2)])
-def test_large_shapes_on_the_torch_path(shape: tuple[int, int, int]) -> None:
-    """K above 2^14 goes through in blocks of codes, N * D above 2^18 in panels of rows."""
-    assert_matches_oracle(*gaussian(*shape), "torch")
+CPU = pytest.mark.parametrize("backend", ["torch", "compiled"])
+
+
+@CPU
+@pytest.mark.parametrize("shape", [*LARGE, (9, 40, 513), (3000, 2, 300), (5, 40000, 3), (300, 20000, 2), (30, 2500, 70)])
+def test_large_shapes_on_the_cpu(shape: tuple[int, int, int], backend: str) -> None:
+    """Large K goes through in blocks of codes, large N * D in panels of rows."""
+    assert_matches_oracle(*gaussian(*shape), backend)
+
+
+def test_compiled_gives_the_same_on_any_number_of_threads() -> None:
+    x, codebook = torch.randn(3000, 12), torch.randn(500, 12)
+    codebook[250:] = codebook[:250] * (1 + 1e-7)
+    expected = nearest_code(x, codebook, backend="compiled")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert_matches_oracle(x, codebook, "compiled")
+        assert torch.equal(nearest_code(x, codebook, backend="compiled").distance, expected.distance)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("block", [64, 128])
@@ -130,10 +154,23 @@ def test_rivals_in_other_blocks_of_codes(turns: tuple[int, ...], block: int, mon
         assert_matches_oracle(codes + 0.3 * torch.randn(64, 16), order, "torch")
 
 
-def test_a_collapsed_codebook_on_the_torch_path() -> None:
-    """Two codes (0 and -0 are one), each many times in any order, among others that are not finite."""
+@pytest.mark.parametrize("turns", [(1, 0), (0, 1), (2, 2, 1, 0), (0, 1, 2, 2), (2, 0, 0, 2)])
+def test_rivals_in_other_blocks_of_codes_compiled(turns: tuple[int, ...]) -> None:
+    """The same with blocks of 1024 codes, as 64 dimensions have them."""
+    codes, far = torch.randn(64, 64), torch.randn(960, 64) + 9.0
+    codebook = torch.cat([part for turn in turns for part in (codes * (1 + 1e-7 * turn), far)])
+    for order in (codebook, codebook.flip(0)):
+        assert_matches_oracle(codes + 0.3 * torch.randn(64, 64), order, "compiled")
+
+
+@CPU
+def test_a_collapsed_codebook(backend: str) -> None:
+    """Two codes (0 and -0 are one), each many times in any order, among others that are not finite; with a bias, the
+    best copy is any."""
     codes = torch.tensor([0.0, -0.0, 1.0, NAN])[:, None].expand(4, 16)
-    assert_matches_oracle(torch.randn(200, 16), codes[torch.randint(0, 4, (1200,))], "torch")
+    codebook = codes[torch.randint(0, 4, (1200,))]
+    assert_matches_oracle(torch.randn(200, 16), codebook, backend)
+    assert_matches_oracle(torch.randn(200, 16), codebook, backend, 1e-6 * torch.rand(1200))
 
 
 @pytest.mark.parametrize("shape", [(40, 300, 96), (17, 70, 192), (17, 33, 512)])

@@ -8,7 +8,7 @@ import torch
 from gencore_kernels.nearest_code import nearest_code, prepare_codebook
 from gencore_kernels.nearest_code import op as registration
 
-BACKENDS = ["reference", "torch", "triton"]
+BACKENDS = ["reference", "torch", "triton", "compiled"]
 ALL = ("distance", "code", "counts", "sums")
 
 
@@ -64,7 +64,7 @@ def test_first_and_second_derivatives(backend: str) -> None:
     assert torch.autograd.gradgradcheck(outputs, (x, codebook))
 
 
-@pytest.mark.parametrize("backend", ["torch", "triton"])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_gradients_match_the_reference(backend: str, device: torch.device) -> None:
     base_x, base_codes = torch.randn(30, 8, device=device), torch.randn(9, 8, device=device)
     weight = torch.randn(30, device=device)
@@ -124,7 +124,7 @@ def test_stale_prepared_codebook_raises() -> None:
     assert nearest_code(x, unversioned).index.shape == (5,)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "torch", "triton"])
+@pytest.mark.parametrize("implementation", BACKENDS)
 def test_opcheck(implementation: str, device: torch.device) -> None:
     x = torch.randn(2, 6, 4, device=device, requires_grad=True)
     codebook = torch.randn(2, 5, 4, device=device, requires_grad=True)

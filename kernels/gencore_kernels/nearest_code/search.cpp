@@ -1,0 +1,238 @@
+// For float32 on the CPU: what torch_path.py does, in tiles of the product that never leave the registers.
+//
+// Scores s_k = offset_k + X . weights_k with X = (x - centre) * scale. `search` finds the smallest of a row, its code and
+// the second smallest; `candidates` lists the codes to compare for the rows that this leaves open.
+
+#include <ATen/Parallel.h>
+#include <ATen/cpu/vec/vec.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+namespace {
+
+using Numbers = at::vec::Vectorized<float>;
+constexpr int64_t LANES = Numbers::size();
+constexpr int64_t CODES = 2 * LANES;            // of a tile
+constexpr int64_t ROWS = LANES == 8 ? 6 : 12;   // of a tile: 16 registers hold its sums and what is added to them, or 32
+constexpr int64_t BLOCK = 1 << 16;              // numbers of a block of codes, which stays in the second-level cache,
+constexpr int64_t BLOCK_CODES = 1024;           // unless that is fewer codes: every block packs the rows again
+constexpr int64_t GRAIN = 16;                   // panels of rows below which another thread costs more than it saves
+constexpr float INFINITE = std::numeric_limits<float>::infinity();
+
+struct Problem {
+  const float *x, *centre, *weights, *offsets;  // (rows, dim), (dim), (codes, dim), (codes); codes a multiple of CODES
+  const double* scale;
+  int64_t codes, dim;
+};
+
+// weights (count, dim) as tiles (count / CODES, dim, CODES).
+void pack_codes(const float* weights, int64_t count, int64_t dim, float* tiles) {
+  for (int64_t k = 0; k < count; ++k)
+    for (int64_t d = 0; d < dim; ++d) tiles[(k / CODES * dim + d) * CODES + k % CODES] = weights[k * dim + d];
+}
+
+// X of one row into a panel (dim, ROWS).
+void pack_row(const Problem& problem, int64_t row, float* panel) {
+  const float* x = problem.x + row * problem.dim;
+  const float scale = *problem.scale;
+  for (int64_t d = 0; d < problem.dim; ++d) panel[d * ROWS] = (x[d] - problem.centre[d]) * scale;
+}
+
+// Calls visit(row of the panel, first code of LANES, their scores) for the codes of one tile.
+template <typename Visit>
+[[gnu::always_inline]] inline void visit_tile(const float* panel, const float* tile, const float* offsets, int64_t dim,
+                                              int64_t first, Visit visit) {
+  const Numbers start[2] = {Numbers::loadu(offsets), Numbers::loadu(offsets + LANES)};
+  Numbers sums[ROWS][2];
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < ROWS; ++r) sums[r][0] = start[0], sums[r][1] = start[1];
+  for (int64_t d = 0; d < dim; ++d) {
+    const Numbers left = Numbers::loadu(tile + d * CODES), right = Numbers::loadu(tile + d * CODES + LANES);
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < ROWS; ++r) {
+      const Numbers x(panel[d * ROWS + r]);
+      sums[r][0] = at::vec::fmadd(x, left, sums[r][0]);
+      sums[r][1] = at::vec::fmadd(x, right, sums[r][1]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < ROWS; ++r) {
+    visit(r, first, sums[r][0]);
+    visit(r, first + LANES, sums[r][1]);
+  }
+}
+
+// Runs a Panel(job, first row, rows) for every panel of rows and block of codes: pack(numbers (dim, ROWS)), then visit of
+// every tile, then finish(first code of the block). Blocks of codes follow each other in order.
+template <typename Panel, typename Job>
+void each_panel(const Job& job, int64_t rows) {
+  const Problem& problem = job.problem;
+  const int64_t dim = problem.dim, block = std::max(BLOCK_CODES, BLOCK / (CODES * dim) * CODES);
+  std::vector<float> tiles(std::min(block, problem.codes) * dim);
+  for (int64_t first = 0; first < problem.codes; first += block) {
+    const int64_t count = std::min(block, problem.codes - first);
+    pack_codes(problem.weights + first * dim, count, dim, tiles.data());
+    at::parallel_for(0, (rows + ROWS - 1) / ROWS, GRAIN, [&](int64_t begin, int64_t end) {
+      std::vector<float> numbers(ROWS * dim);
+      for (int64_t row = begin * ROWS; row < std::min(end * ROWS, rows); row += ROWS) {
+        Panel panel(job, row, std::min(ROWS, rows - row));
+        panel.pack(numbers.data());
+        for (int64_t k = 0; k < count; k += CODES) {
+          visit_tile(numbers.data(), tiles.data() + k * dim, problem.offsets + first + k, dim, k,
+                     [&](int64_t r, int64_t code, Numbers score) { panel.visit(r, first, code, score); });
+        }
+        panel.finish(first);
+      }
+    });
+  }
+}
+
+struct Search {
+  const Problem& problem;
+  float *best, *rival, *norm;
+  int64_t* index;
+};
+
+// The two smallest scores of every lane, and where the smallest is (a code of the block, which float32 holds exactly).
+struct SearchPanel {
+  const Search& job;
+  const int64_t first_row, rows;
+  const float* numbers = nullptr;
+  Numbers smallest[ROWS], second[ROWS], where[ROWS];
+
+  SearchPanel(const Search& job, int64_t first_row, int64_t rows) : job(job), first_row(first_row), rows(rows) {
+    for (int64_t r = 0; r < ROWS; ++r) smallest[r] = second[r] = Numbers(INFINITE), where[r] = Numbers(0.0f);
+  }
+
+  void pack(float* panel) {
+    for (int64_t r = 0; r < rows; ++r) pack_row(job.problem, first_row + r, panel + r);
+    numbers = panel;
+  }
+
+  [[gnu::always_inline]] void visit(int64_t r, int64_t, int64_t code, Numbers score) {
+    where[r] = Numbers::blendv(where[r], Numbers(static_cast<float>(code)), score < smallest[r]);
+    second[r] = at::vec::clamp_max(second[r], at::vec::clamp_min(score, smallest[r]));
+    smallest[r] = at::vec::clamp_max(score, smallest[r]);
+  }
+
+  void finish(int64_t first) {
+    for (int64_t r = 0; r < rows; ++r) {
+      float lowest[LANES], next[LANES], place[LANES];
+      smallest[r].store(lowest), second[r].store(next), where[r].store(place);
+      const int64_t row = first_row + r, lane = std::min_element(lowest, lowest + LANES) - lowest;
+      const float best = lowest[lane];
+      lowest[lane] = INFINITE;
+      const float rival = std::min(*std::min_element(lowest, lowest + LANES), *std::min_element(next, next + LANES));
+      if (first == 0) {
+        job.best[row] = job.rival[row] = INFINITE;
+        float squares = 0.0f;
+        for (int64_t d = 0; d < job.problem.dim; ++d) squares += numbers[d * ROWS + r] * numbers[d * ROWS + r];
+        job.norm[row] = std::sqrt(squares);
+      }
+      job.rival[row] = std::min({job.rival[row], rival, std::max(job.best[row], best)});
+      if (best < job.best[row] || first == 0) job.index[row] = first + static_cast<int64_t>(place[lane]) + lane;
+      job.best[row] = std::min(job.best[row], best);
+    }
+  }
+};
+
+struct Candidates {
+  const Problem& problem;
+  const float *codebook, *bias, *limit;  // (codes, dim), (codes) or null, (rows)
+  const int64_t* open;                   // the rows to look at
+  int64_t *codes, *found;                // (open rows, most) and (open rows): which, and how many, also beyond `most`
+  int64_t most;
+};
+
+// The codes whose score is not above their row's limit. Copies of an earlier one cannot be nearer and are left out: a
+// collapsed codebook would have as many candidates as codes.
+struct CandidatesPanel {
+  const Candidates& job;
+  const int64_t first_open, rows;
+  float limit[ROWS];
+
+  CandidatesPanel(const Candidates& job, int64_t first_open, int64_t rows)
+      : job(job), first_open(first_open), rows(rows) {}
+
+  void pack(float* panel) {
+    std::fill_n(panel, ROWS * job.problem.dim, 0.0f);
+    std::fill_n(limit, ROWS, -INFINITE);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = job.open[first_open + r], dim = job.problem.dim;
+      const float* x = job.problem.x + row * dim;
+      if (!std::all_of(x, x + dim, [](float value) { return std::isfinite(value); })) continue;
+      pack_row(job.problem, row, panel + r);
+      limit[r] = job.limit[row];
+    }
+  }
+
+  [[gnu::always_inline]] void visit(int64_t r, int64_t first, int64_t code, Numbers score) {
+    const int near = (score > Numbers(limit[r])).zero_mask();
+    if (near) add(first_open + r, first + code, near);
+  }
+
+  [[gnu::noinline]] void add(int64_t place, int64_t first, int near) {
+    int64_t *codes = job.codes + place * job.most, &found = job.found[place];
+    for (int64_t code = first; code < first + LANES && found <= job.most; ++code) {
+      if (!(near >> (code - first) & 1) || job.problem.offsets[code] == INFINITE) continue;  // infinite: not usable
+      int64_t* last = codes + std::min(found, job.most);
+      if (std::any_of(codes, last, [&](int64_t earlier) { return repeats(code, earlier); })) continue;
+      if (found < job.most) codes[found] = code;
+      ++found;
+    }
+  }
+
+  bool repeats(int64_t code, int64_t earlier) const {
+    const int64_t dim = job.problem.dim;
+    return !std::memcmp(job.codebook + code * dim, job.codebook + earlier * dim, dim * sizeof(float)) &&
+           (!job.bias || job.bias[code] >= job.bias[earlier]);
+  }
+
+  void finish(int64_t) {}
+};
+
+}  // namespace
+
+// best, rival, norm, index (rows): smallest score and second smallest over all codes, ||X||, the code of the smallest.
+extern "C" C10_EXPORT void search(const float* x, const float* centre, const float* weights, const float* offsets,
+                                  const double* scale, float* best, float* rival, float* norm, int64_t* index,
+                                  int64_t rows, int64_t codes, int64_t dim) {
+  const Problem problem{x, centre, weights, offsets, scale, codes, dim};
+  each_panel<SearchPanel>(Search{problem, best, rival, norm, index}, rows);
+}
+
+// codes (open, most) and found (open): which codes, and how many, have a score not above limit (rows). None for a row of x
+// that is not finite.
+extern "C" C10_EXPORT void candidates(const float* x, const float* centre, const float* weights, const float* offsets,
+                                      const double* scale, const float* codebook, const float* bias, const float* limit,
+                                      const int64_t* open, int64_t* codes, int64_t* found, int64_t num_open,
+                                      int64_t num_codes, int64_t dim, int64_t most) {
+  const Problem problem{x, centre, weights, offsets, scale, num_codes, dim};
+  std::fill_n(found, num_open, 0);
+  each_panel<CandidatesPanel>(Candidates{problem, codebook, bias, limit, open, codes, found, most}, num_open);
+}
+
+// distance (rows): ||x - codebook[index]||^2.
+extern "C" C10_EXPORT void distances(const float* x, const float* codebook, const int64_t* index, float* distance,
+                                     int64_t rows, int64_t dim) {
+  at::parallel_for(0, rows, GRAIN * ROWS, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float *left = x + row * dim, *right = codebook + index[row] * dim;
+      Numbers sums(0.0f);
+      for (int64_t d = 0; d < dim; d += LANES) {
+        const int64_t count = std::min(LANES, dim - d);
+        const Numbers difference = Numbers::loadu(left + d, count) - Numbers::loadu(right + d, count);
+        sums = at::vec::fmadd(difference, difference, sums);
+      }
+      float lanes[LANES];
+      sums.store(lanes);
+      distance[row] = std::accumulate(lanes, lanes + LANES, 0.0f);
+    }
+  });
+}
