@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import VectorQuantize
 
+from gencore_kernels.dispatch import Backend
 from gencore_kernels.nearest_code import nearest_code
 
 faiss.omp_set_num_threads(1)
@@ -19,6 +20,10 @@ _SCORES = 1 << 18
 
 def ours(x: Tensor, codebook: Tensor) -> Tensor:
     return nearest_code(x, codebook).index
+
+
+def ours_compiled(x: Tensor, codebook: Tensor) -> Tensor:
+    return nearest_code(x, codebook, backend="compiled").index
 
 
 def flat_index(x: Tensor, codebook: Tensor) -> Tensor:
@@ -67,6 +72,7 @@ def wrong_rows_per_million(x: Tensor, codebook: Tensor) -> Callable[[Tensor], fl
 def look_ups(codebook: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     return {
         "gencore": ours,
+        "gencore, backend compiled": ours_compiled,
         "faiss-cpu IndexFlatL2": flat_index,
         "vector-quantize-pytorch, eval": quantiser(codebook, training=False),
         "cdist + argmin": distances_then_argmin,
@@ -91,11 +97,15 @@ def test_training_step(race, shape) -> None:
     num_rows, num_codes, dim = shape
     x, codebook = torch.randn(num_rows, dim), torch.randn(num_codes, dim)
 
-    def with_statistics() -> Tensor:
-        return nearest_code(x, codebook, returns=("distance", "code", "counts", "sums")).index
+    def with_statistics(backend: Backend) -> Tensor:
+        return nearest_code(x, codebook, returns=("distance", "code", "counts", "sums"), backend=backend).index
 
     train = quantiser(codebook, training=True)
-    contestants = {"gencore": with_statistics, "vector-quantize-pytorch, train": lambda: train(x, codebook)}
+    contestants = {
+        "gencore": lambda: with_statistics("auto"),
+        "gencore, backend compiled": lambda: with_statistics("compiled"),
+        "vector-quantize-pytorch, train": lambda: train(x, codebook),
+    }
     case = "x".join(map(str, shape)) + " with counts and sums"
     error = wrong_rows_per_million(x, codebook)
     race("nearest_code", case, contestants, error=error, error_unit="wrong rows per million")

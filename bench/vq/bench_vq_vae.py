@@ -1,7 +1,8 @@
 """A VQ-VAE's training step against pythae's: the same encoder and decoder, batch, data and optimiser.
 
-Both learn their codebook by moving averages. The step: forward, backward, Adam (of each side's trainer: ours in one
-pass over memory, pythae's torch's default), and the codebook's averages.
+Both learn their codebook by moving averages. The step: forward, backward, Adam and the codebook's averages, each side
+as its own trainer does: ours with convolutions' weights channels last and an Adam in one pass over memory, pythae's
+with torch's defaults.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 import gencore
 from gencore.compilation import compile_regions
+from gencore.nn.memory_format import put_channels_last
 
 BATCH, SHAPE, CODE_DIM = 64, (1, 32, 32), 16
 Step = Callable[[], Tensor]
@@ -85,6 +87,7 @@ def models(num_codes: int) -> tuple[Any, Any]:
     theirs = pythae_models.VQVAE(config, encoder=parts[0], decoder=parts[1]).train()
     theirs.quantizer.embeddings.copy_(ours.codebook.vectors)
     theirs.quantizer.ema_embed.copy_(ours.codebook.vectors)
+    put_channels_last(ours)
     return ours, theirs
 
 

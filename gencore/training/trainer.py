@@ -22,6 +22,7 @@ from gencore.data import Batches, Source, check_batch
 from gencore.distributed import check_agreement, from_first_process, refuse_unsupported, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
 from gencore.model import Model, parts
+from gencore.nn.memory_format import put_channels_last
 from gencore.objective import Batch, Loss, Objective
 from gencore.recipes import Phase, Recipe, Stage, own_parameters, reached_parameters
 from gencore.training import sharding
@@ -153,6 +154,8 @@ class Trainer:
             sharding.shard(self._sharded_step, self.model, self.accelerator.device)
         else:
             self.model.to(self.accelerator.device)
+            if self.accelerator.device.type == "cpu" and asked == 1:
+                put_channels_last(self.model)
         torch.manual_seed(seed + 1 + self.accelerator.process_index)
         self.averages = [WeightAverage(config, self.model) for config in recipe.ema]
         self._run: _StageRun | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -22,7 +23,7 @@ def load(source: Path, **counts: tuple[int, int]) -> dict[str, Callable[..., Non
     return {name: _function(library[name], *count) for name, count in counts.items()}
 
 
-def _function(function: Callable[..., None], tensors: int, sizes: int) -> Callable[..., None]:
+def _function(function: Any, tensors: int, sizes: int) -> Callable[..., None]:
     function.argtypes, function.restype = [ctypes.c_void_p] * tensors + [ctypes.c_int64] * sizes, None
 
     def run(*arguments: Tensor | int | None) -> None:

@@ -49,12 +49,11 @@ def test_bound_holds_for_the_compiled_scores(dim: int) -> None:
     _, objective, bound = scores_and_bound(x, codebook)
     best, rival, norm = (torch.empty(200) for _ in range(3))
     index = torch.empty(200, dtype=torch.int64)
-    problem = (x, *(getattr(torch_path.centre_codes(codebook, None), name) for name in ("centre", "weights", "offsets")))
-    scale = torch.ones(1, dtype=torch.float64)
-    compiled_path.functions()["search"](*problem, scale, best, rival, norm, index, 200, 320, dim)
+    centre, weights, offsets, _, limits = torch_path.centre_codes(codebook, None)
+    compiled_path.functions()["search"](x, centre, weights, offsets, limits, best, rival, norm, index, 200, 320, dim)
     exact = objective.topk(2, 1, largest=False).values
     assert ((torch.stack([best, rival], 1).double() - exact).abs() <= bound[:, None]).all()
-    torch.testing.assert_close(norm, torch.linalg.vector_norm(x - problem[1], dim=1))
+    torch.testing.assert_close(norm, torch.linalg.vector_norm(x - centre, dim=1))
 
 
 @CPU

@@ -123,7 +123,7 @@ CPU = pytest.mark.parametrize("backend", ["torch", "compiled"])
 
 
 @CPU
-@pytest.mark.parametrize("shape", [*LARGE, (9, 40, 513), (3000, 2, 300), (5, 40000, 3), (300, 20000, 2), (30, 2500, 70)])
+@pytest.mark.parametrize("shape", [*LARGE, (9, 40, 513), (3000, 2, 300), (5, 40000, 3), (300, 20000, 2), (9, 2500, 70)])
 def test_large_shapes_on_the_cpu(shape: tuple[int, int, int], backend: str) -> None:
     """Large K goes through in blocks of codes, large N * D in panels of rows."""
     assert_matches_oracle(*gaussian(*shape), backend)
