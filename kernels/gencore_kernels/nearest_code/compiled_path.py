@@ -54,10 +54,9 @@ def _settle(
     x: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, rows: Tensor, threshold: Tensor
 ) -> Tensor:
     """torch_path.settle, which here only sees the rows of more than `_MOST` candidates."""
-    limit = threshold.masked_fill(~threshold.isfinite(), math.inf)
     codes, found = torch.empty(len(rows), _MOST, dtype=torch.int64), torch.empty_like(rows)
     sizes = len(rows), len(prepared.weights), x.shape[1], _MOST
-    functions()["candidates"](*_problem(x, prepared), codebook, bias, limit, rows, codes, found, *sizes)
+    functions()["candidates"](*_problem(x, prepared), codebook, bias, threshold, rows, codes, found, *sizes)
     row_P, place_P = (torch.arange(_MOST) < found[:, None]).nonzero(as_tuple=True)
     index = torch_path.nearest_candidate(x, codebook, bias, rows, row_P, codes[row_P, place_P])
     crowded = found > _MOST

@@ -173,6 +173,12 @@ def test_a_collapsed_codebook(backend: str) -> None:
     assert_matches_oracle(torch.randn(200, 16), codebook, backend, 1e-6 * torch.rand(1200))
 
 
+def test_copies_are_no_candidates_of_the_compiled_search(monkeypatch) -> None:
+    """So that few rows of a collapsed codebook, if any, are left to the slower path."""
+    monkeypatch.setattr(torch_path, "settle", None)
+    assert_matches_oracle(torch.randn(200, 16), torch.randn(3, 16)[torch.randint(0, 3, (1200,))], "compiled")
+
+
 @pytest.mark.parametrize("shape", [(40, 300, 96), (17, 70, 192), (17, 33, 512)])
 def test_large_dimensions_on_the_triton_path(shape: tuple[int, int, int], device: torch.device) -> None:
     x, codebook = (tensor.to(device) for tensor in gaussian(*shape))
@@ -220,6 +226,16 @@ def test_values_that_are_not_finite(backend: str, device: torch.device) -> None:
     assert found.distance[[3, 5, 6]].isnan().all()
     assert found.distance.isnan().sum() == 3
     assert not set(range(7, 13)) & set(found.index.tolist())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_infinite_rows_among_few_codes(precision: str, backend: str, device: torch.device) -> None:
+    x = torch.tensor([[INF, 0.0], [-INF, 1.0], [NAN, 1.0], [0.9, 0.1]], device=device)
+    codebook = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], device=device)
+    found = nearest_code(x, codebook, precision=precision, backend=backend)
+    assert found.index.tolist() == [0, 0, 0, 1]
+    assert found.distance.isnan().tolist() == [True, True, True, False]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
