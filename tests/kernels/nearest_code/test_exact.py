@@ -230,9 +230,12 @@ def test_values_that_are_not_finite(backend: str, device: torch.device) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_infinite_rows_among_few_codes(precision: str, backend: str, device: torch.device) -> None:
+@pytest.mark.parametrize("num_codes", [2, 64])
+def test_infinite_rows(num_codes: int, precision: str, backend: str, device: torch.device) -> None:
+    """All codes but one lie on one side, so that an infinite row has a single best score."""
     x = torch.tensor([[INF, 0.0], [-INF, 1.0], [NAN, 1.0], [0.9, 0.1]], device=device)
-    codebook = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], device=device)
+    codebook = torch.tensor([-1.0, 0.0], device=device).repeat(num_codes, 1)
+    codebook[1, 0] = 1.0
     found = nearest_code(x, codebook, precision=precision, backend=backend)
     assert found.index.tolist() == [0, 0, 0, 1]
     assert found.distance.isnan().tolist() == [True, True, True, False]
