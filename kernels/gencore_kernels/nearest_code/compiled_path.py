@@ -35,9 +35,7 @@ def search(
     best, rival, norm, distance = (torch.empty(num_rows) for _ in range(4))
     index = torch.empty(num_rows, dtype=torch.int64)
     functions()["search"](*_problem(x, prepared), best, rival, norm, index, num_rows, len(prepared.weights), dim)
-    # Without a certificate, NaN for the rows that are not finite.
-    margin = 2.0 * torch_path.error_bound(norm, tuple(prepared.limits.tolist()), dim) if certified else 0.0 * norm
-    threshold = best + margin
+    threshold = best + torch_path.margin_of(norm, tuple(prepared.limits.tolist()), dim, certified)
     left_open = (~(rival > threshold)).nonzero()[:, 0]
     if len(left_open):
         index[left_open] = _settle(x, codebook, bias, prepared, left_open, threshold)

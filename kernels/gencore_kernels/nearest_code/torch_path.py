@@ -149,6 +149,12 @@ def error_bound(norm_N: Tensor, limits: tuple[float, float, float], dim: int) ->
     return rounded_N.add_(norm_N, alpha=largest_norm * factor).add_(largest_offset * factor)
 
 
+def margin_of(norm_N: Tensor, limits: tuple[float, float, float], dim: int, certified: bool) -> Tensor:
+    """By how much a second score must exceed the smallest: [N]. Never finite for a row that is not, which leaves
+    it open."""
+    return 2.0 * error_bound(norm_N, limits, dim) if certified else 0.0 * norm_N
+
+
 class _Workspace(NamedTuple):
     """Memory that every panel of rows uses again: at most 2 MB on the CPU."""
 
@@ -317,9 +323,7 @@ def _search(
     parts = (tensor.split(panel) for tensor in (x, index, distance, threshold, rival))
     for part, index_part, distance_part, threshold_part, rival_part in zip(*parts, strict=True):
         centred = centre_rows(part, prepared.centre, scale, work.rows[: len(part)])
-        margin = torch.zeros_like(threshold_part)
-        if certified:
-            margin = 2.0 * error_bound(torch.linalg.vector_norm(centred, dim=1), limits, dim)
+        margin = margin_of(torch.linalg.vector_norm(centred, dim=1), limits, dim, certified)
         best, found, rival_part[:] = _best_two(centred, prepared, margin, work)
         torch.add(best, margin, out=threshold_part)
         torch.clamp_max(found, len(codebook) - 1, out=index_part)
