@@ -27,7 +27,7 @@ from gencore.recipes import Phase, Recipe, Stage
 from gencore.registry import default_registry
 from gencore.testing.network import no_network
 from gencore.testing.processes import run_processes
-from gencore.training.checkpoint import pack_optimizer
+from gencore.training.checkpoint import pack_optimizer, read, write
 from gencore.training.trainer import Trainer
 
 
@@ -159,8 +159,8 @@ class Conformance:
             losses = [step_phase(model, stage, phase, batch, own, optimizer) for _ in range(30)]
             assert losses[-1] < losses[0], f"phase {phase.name!r} went from {losses[0]} to {losses[-1]}"
 
-    def test_resume_is_exact(self, system: str) -> None:
-        """Two iterations, a checkpoint, a new trainer, two more: the bits of four in one go, in every stage."""
+    def test_resume_is_exact(self, system: str, tmp_path: Path) -> None:
+        """Two iterations, a checkpoint's files, a new trainer, two more: the bits of four in one go, in every stage."""
         made = tiny_recipe(system, steps=4)
         source = tiny_source(made)
         whole = Trainer(made, source, seed=1, cpu=True)
@@ -168,7 +168,7 @@ class Conformance:
         for stop in (2, *(i * 4 + 2 for i in range(1, len(made.stages)))):
             first = Trainer(tiny_recipe(system, steps=4), source, seed=1, cpu=True, callbacks=(StopAt(stop),))
             first.fit()
-            state = first.state()
+            state = read(write(tmp_path, stop, first.state(), keep=1))
             torch.manual_seed(999)
             second = Trainer(tiny_recipe(system, steps=4), source, seed=1, cpu=True)
             second.load_state(state)

@@ -87,12 +87,20 @@ def unpack_optimizer(
     for key, value in [*tensors.items(), *values["state"].items()]:
         index, _, name = key.partition("/")
         of_shape = isinstance(value, Tensor) and value.shape == parameters[int(index)].shape
-        state.setdefault(int(index), {})[name] = placed(value, parameters[int(index)]) if of_shape else value
+        state.setdefault(int(index), {})[name] = _like(value, parameters[int(index)]) if of_shape else value
     groups = [
         {key: tuple(item) if isinstance(item, list) and key != "params" else item for key, item in group.items()}
         for group in values["param_groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Shared out and laid out as the parameter is: a fused step goes through the memory of both in one order."""
+    value = placed(value, parameter)
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,6 +115,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         tensor = tensor.detach()
         pointer = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if pointer in seen and tensor.numel() else tensor.contiguous()
+        shared = pointer in seen and tensor.numel()
+        separate[name] = tensor.clone(memory_format=torch.contiguous_format) if shared else tensor.contiguous()
         seen.add(pointer)
     return separate
