@@ -27,6 +27,12 @@ def _function(function: Any, tensors: int, sizes: int) -> Callable[..., None]:
     function.argtypes, function.restype = [ctypes.c_void_p] * tensors + [ctypes.c_int64] * sizes, None
 
     def run(*arguments: Tensor | int | None) -> None:
-        function(*(argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments))
+        function(*(_address(argument) if isinstance(argument, Tensor) else argument for argument in arguments))
 
     return run
+
+
+def _address(tensor: Tensor) -> int:
+    assert tensor.is_cpu
+    assert tensor.is_contiguous()
+    return tensor.data_ptr()

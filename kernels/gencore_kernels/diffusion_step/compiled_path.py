@@ -29,7 +29,7 @@ def diffusion_step(
     threshold: float | None,
 ) -> Tensor:
     """The next sample, contiguous, of x's shape; all float32 on the CPU."""
-    result = torch.empty(x.shape)
+    result = x.new_empty(x.shape)
     if not result.numel():
         return result
     if noise is None and seeds is not None:
@@ -38,9 +38,9 @@ def diffusion_step(
     # out stands for the noise where no row asks for any, which then counts for nothing.
     tensors = [None if t is None else t.contiguous() for t in (x, out, uncond, out if noise is None else noise)]
     if threshold is None:
-        _pass("step", tensors, result, torch.tensor(rows))
+        _pass("step", tensors, result, x.new_tensor(rows))
         return result
-    numbers = torch.tensor(rows).repeat(len(x) // len(rows), 1)
+    numbers = x.new_tensor(rows).repeat(len(x) // len(rows), 1)
     _pass("estimate", tensors, result, numbers)
     numbers[:, SCALE] = reference.dynamic_radius(quantile_abs(result, threshold), numbers[:, RADIUS])
     numbers[:, RADIUS] = numbers[:, SCALE]

@@ -32,8 +32,8 @@ def search(
     x, codebook = x.float().contiguous(), codebook.float().contiguous()
     bias = None if bias is None else bias.float().contiguous()
     num_rows, dim = x.shape
-    best, rival, norm, distance = (torch.empty(num_rows) for _ in range(4))
-    index = torch.empty(num_rows, dtype=torch.int64)
+    best, rival, norm, distance = (x.new_empty(num_rows) for _ in range(4))
+    index = x.new_empty(num_rows, dtype=torch.int64)
     functions()["search"](*_problem(x, prepared), best, rival, norm, index, num_rows, len(prepared.weights), dim)
     threshold = best + torch_path.margin_of(norm, tuple(prepared.limits.tolist()), dim, certified)
     left_open = (~(rival > threshold)).nonzero()[:, 0]
@@ -52,10 +52,10 @@ def _settle(
     x: Tensor, codebook: Tensor, bias: Tensor | None, prepared: CentredCodes, rows: Tensor, threshold: Tensor
 ) -> Tensor:
     """torch_path.settle, which here only sees the rows of more than `_MOST` candidates."""
-    codes, found = torch.empty(len(rows), _MOST, dtype=torch.int64), torch.empty_like(rows)
+    codes, found = rows.new_empty(len(rows), _MOST), torch.empty_like(rows)
     sizes = len(rows), len(prepared.weights), x.shape[1], _MOST
     functions()["candidates"](*_problem(x, prepared), codebook, bias, threshold, rows, codes, found, *sizes)
-    row_P, place_P = (torch.arange(_MOST) < found[:, None]).nonzero(as_tuple=True)
+    row_P, place_P = (torch.arange(_MOST, device=rows.device) < found[:, None]).nonzero(as_tuple=True)
     index = torch_path.nearest_candidate(x, codebook, bias, rows, row_P, codes[row_P, place_P])
     crowded = found > _MOST
     if crowded.any():

@@ -113,7 +113,7 @@ def centre_codes(codebook: Tensor, bias: Tensor | None) -> CentredCodes:
         largest_shift = float(shift.abs().max())
     offsets[num_codes:] = math.inf
     offsets[:num_codes].masked_fill_(excluded, math.inf)
-    limits = torch.tensor([scale, largest, largest * largest + largest_shift], dtype=torch.float64)
+    limits = torch.tensor([scale, largest, largest * largest + largest_shift], dtype=torch.float64, device="cpu")
     return CentredCodes(centre, codes.mul_(-2.0), offsets, usable, limits)
 
 
