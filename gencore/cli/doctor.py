@@ -44,8 +44,15 @@ def _kernels() -> list[tuple[str, str]]:
         "diffusion_step": (images, images, rows.new_zeros(1, 8), 0),
         "quantile_abs": (images, 0.995),
     }
-    explanations = [(name, gencore_kernels.explain(name, *arguments)) for name, arguments in calls.items()]
-    return [(f"kernel {name}", f"{why.implementation}: {why.reason}") for name, why in explanations]
+
+    def serving(name: str) -> str:
+        try:
+            found = gencore_kernels.explain(name, *calls[name])
+        except ValueError as error:
+            return f"none: {error}"
+        return f"{found.implementation}: {found.reason}"
+
+    return [(f"kernel {name}", serving(name)) for name in calls]
 
 
 def _plugins() -> list[tuple[str, str]]:

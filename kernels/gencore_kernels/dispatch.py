@@ -5,7 +5,8 @@ test), `torch` (plain PyTorch, every device) and `triton` (fused kernels: CUDA o
 any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel, built
 at the first call with the machine's C++ compiler). A caller picks one with `backend=`; "auto" looks at the innermost
 `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself, never for `compiled`.
-An implementation that was asked for and cannot run raises; only "auto" moves on to the next one.
+An implementation that was asked for and cannot run raises; only "auto" moves on to the next one. As a default,
+"compiled" leaves the operations that have no such implementation to "auto".
 Triton is never imported to answer the question.
 """
 
@@ -73,7 +74,11 @@ class Explanation:
 
 
 _operations: dict[str, Operation] = {}
-_WITHOUT_CUDA = Explanation(implementation="torch", reason="no tensor is on a CUDA device: plain PyTorch for the CPU")
+_ON_CPU = "no tensor is on a CUDA device: plain PyTorch for the CPU"
+_WITHOUT_CUDA = Explanation(implementation="torch", reason=_ON_CPU)
+_WITHOUT_CUDA_COMPILED = Explanation(
+    implementation="torch", reason=f"{_ON_CPU} (backend 'compiled' is C++, and faster)"
+)
 
 
 def register(operation: Operation) -> Operation:
@@ -209,6 +214,8 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
     if asked == "auto":
         asked = default_backend()  # type: ignore[assignment]
         source = f"the default set by use_backend or {ENVIRONMENT_VARIABLE}"
+        if asked == "compiled" and not operation.compiled:
+            asked = "auto"
     if asked != "auto":
         if asked == "compiled" and not operation.compiled:
             obstacle: str | None = "this operation has no such implementation"
@@ -221,7 +228,7 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
             )
         return Explanation(implementation=asked, reason=source)
     if not any(isinstance(value, Tensor) and value.device.type == "cuda" for value in (*args, *kwargs.values())):
-        return _WITHOUT_CUDA
+        return _WITHOUT_CUDA_COMPILED if operation.compiled else _WITHOUT_CUDA
     obstacle = operation.obstacle("triton", *args, **kwargs)
     if obstacle is None:
         return Explanation(implementation="triton", reason="CUDA tensors of a supported dtype, and triton is installed")

@@ -64,6 +64,21 @@ def test_plugins_and_doctor() -> None:
     assert all(": " in state for state in kernels.values())
 
 
+@pytest.mark.parametrize(
+    ("default", "state"),
+    [
+        ("compiled", "compiled: "),
+        ("triton", "none: nearest_code: backend 'triton'"),
+        ("fast", "none: GENCORE_KERNELS is"),
+    ],
+)
+def test_doctor_names_a_default_that_cannot_run(default: str, state: str, monkeypatch) -> None:
+    monkeypatch.setenv("GENCORE_KERNELS", default)
+    monkeypatch.setattr("gencore_kernels.dispatch.interpreting", lambda: False)
+    states = {row["what"]: row["state"] for row in json.loads(run("doctor", "--json"))}
+    assert states["kernel nearest_code"].startswith(state)
+
+
 def test_a_run_directory(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     expected = {"run.json", "metrics.jsonl", "samples", "checkpoints", "config.json", "model.safetensors", "README.md"}

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gencore_kernels import cpp

@@ -290,8 +290,9 @@ def test_compiled_is_chosen_by_name_only_and_never_silently_replaced(monkeypatch
     assert explain(diffusion_step, x, x, table, 0, backend="compiled").implementation == "compiled"
     with use_backend("compiled"):
         assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
-        with pytest.raises(BackendUnavailableError, match="'compiled' .*cannot run: this operation has no such"):
-            minibatch_discrimination(x[:, :, None])
+        assert explain(minibatch_discrimination, x[:, :, None]).implementation == "torch"
+    with pytest.raises(BackendUnavailableError, match="'compiled' .*cannot run: this operation has no such"):
+        minibatch_discrimination(x[:, :, None], backend="compiled")
     monkeypatch.setenv("GENCORE_KERNELS", "compiled")
     assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
     monkeypatch.delenv("GENCORE_KERNELS")
