@@ -209,10 +209,10 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
 
     Raises ValueError for an unknown backend and BackendUnavailableError for one that cannot serve this call.
     """
-    asked = checked_backend(backend)
+    asked: str = checked_backend(backend)
     source = "asked for by backend="
     if asked == "auto":
-        asked = default_backend()  # type: ignore[assignment]
+        asked = default_backend()
         source = f"the default set by use_backend or {ENVIRONMENT_VARIABLE}"
         if asked == "compiled" and not operation.compiled:
             asked = "auto"
@@ -226,7 +226,7 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
                 f"{operation.name}: backend {asked!r} ({source}) cannot run: {obstacle}. "
                 "Pass backend='auto' to let gencore_kernels choose."
             )
-        return Explanation(implementation=asked, reason=source)
+        return Explanation(implementation=asked, reason=source)  # type: ignore[arg-type]
     if not any(isinstance(value, Tensor) and value.device.type == "cuda" for value in (*args, *kwargs.values())):
         return _WITHOUT_CUDA_COMPILED if operation.compiled else _WITHOUT_CUDA
     obstacle = operation.obstacle("triton", *args, **kwargs)
