@@ -23,6 +23,9 @@ from gencore_ae.losses import Error
 from gencore_ae.networks import Autoencoder, Output
 from gencore_ae.reconstruction import Reconstruction, check_error, cosine, one_phase
 
+WARM_UP = 100
+"""Iterations. Without them Adam's first steps leave all units of wider networks (32, for 32 x 32 pixels) at zero."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ConvAutoencoderConfig(ModelConfig):
@@ -113,7 +116,7 @@ def conv_autoencoder(
             output="logit" if error == "bernoulli" else "linear",
         ),
         stages=one_phase(
-            Reconstruction(error=error), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)
+            Reconstruction(error=error), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps, WARM_UP)
         ),
         batch_size=batch_size,
     )

@@ -73,9 +73,15 @@ def one_phase(
     return (Stage(name="autoencoder", objective=objective, phases=(phase,), steps=steps),)
 
 
-def cosine(steps: int) -> Callable[[int], float]:
-    """A schedule: the rate falls from 1 to 0 along half a cosine over `steps` iterations."""
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
+def cosine(steps: int, warm_up: int = 0) -> Callable[[int], float]:
+    """A schedule: the rate falls from 1 to 0 along half a cosine over `steps` iterations, in the first `warm_up` of
+    which it also rises from 0 in a line."""
+
+    def rate(step: int) -> float:
+        falling = 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
+        return falling * min(1.0, (step + 1) / (warm_up + 1))
+
+    return rate
 
 
 def check_error(error: Error, data_shape: tuple[int, ...]) -> None:
