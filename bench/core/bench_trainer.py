@@ -8,6 +8,7 @@ import torch
 
 import gencore
 from gencore.data import digits
+from gencore.nn.memory_format import put_channels_last
 
 STEPS = 100
 
@@ -19,11 +20,12 @@ def with_trainer() -> torch.Tensor:
 
 
 def by_hand() -> torch.Tensor:
-    """The same as a script would write it: non-saturating losses, two Adams as ours, nothing checked."""
+    """The same as a script would write it: non-saturating losses, layout and two Adams as ours, nothing checked."""
     source = digits("train")
     torch.manual_seed(0)
     made = gencore.recipe("dcgan", ema_decay=0.0)
     model: Any = made.model(made.config)
+    put_channels_last(model)
     torch.manual_seed(1)
     optimizers = [
         torch.optim.Adam(part.parameters(), lr=5e-4, betas=(0.5, 0.999), fused=True)
