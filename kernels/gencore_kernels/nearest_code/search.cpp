@@ -150,8 +150,8 @@ struct Candidates {
   int64_t most;
 };
 
-// The codes whose score is not above their row's limit (all of them, where it is NaN). Copies of an earlier one cannot be nearer and are left out: a
-// collapsed codebook would have as many candidates as codes.
+// The codes whose score is not above their row's limit (all of them, where it is NaN). Copies of an earlier one cannot be
+// nearer and are left out: a collapsed codebook would have as many candidates as codes.
 struct CandidatesPanel {
   const Candidates& job;
   const int64_t first_open, rows;

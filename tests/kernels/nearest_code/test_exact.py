@@ -165,8 +165,8 @@ def test_rivals_in_other_blocks_of_codes_compiled(turns: tuple[int, ...]) -> Non
 
 @CPU
 def test_a_collapsed_codebook(backend: str) -> None:
-    """Two codes (0 and -0 are one), each many times in any order, among others that are not finite; with a bias, the
-    best copy is any."""
+    """Two codes (0 and -0 are one), each many times in any order, among others that are not finite; with a bias, any
+    copy may be the best."""
     codes = torch.tensor([0.0, -0.0, 1.0, NAN])[:, None].expand(4, 16)
     codebook = codes[torch.randint(0, 4, (1200,))]
     assert_matches_oracle(torch.randn(200, 16), codebook, backend)
