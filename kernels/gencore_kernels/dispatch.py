@@ -76,9 +76,7 @@ class Explanation:
 _operations: dict[str, Operation] = {}
 _ON_CPU = "no tensor is on a CUDA device: plain PyTorch for the CPU"
 _WITHOUT_CUDA = Explanation(implementation="torch", reason=_ON_CPU)
-_WITHOUT_CUDA_COMPILED = Explanation(
-    implementation="torch", reason=f"{_ON_CPU} (backend 'compiled' is C++, and faster)"
-)
+_WITHOUT_CUDA_COMPILED = Explanation(implementation="torch", reason=f"{_ON_CPU} (backend 'compiled' is C++ for it)")
 
 
 def register(operation: Operation) -> Operation:
