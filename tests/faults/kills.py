@@ -7,6 +7,7 @@ a child's time goes into writing, so most kills strike while a checkpoint or the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -111,7 +112,8 @@ def run_killed(
         child, began = start(folder, system, sync)
         child.join(max(0.0, instant - (time.monotonic() - began)))
         if child.exitcode is None:
-            os.kill(child.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended, and the fork server has taken its status
+                os.kill(child.pid, number)
         child.join()
         ends = (0, -number) if number == signal.SIGKILL else (0, INTERRUPTED)
         assert child.exitcode in ends, f"{system} ended with {child.exitcode}"
