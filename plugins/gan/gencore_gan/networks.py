@@ -124,7 +124,7 @@ def conv_critic(config: ConvGANConfig) -> nn.Sequential:
     for level, following in enumerate(config.channels):
         norm: Norm = config.critic_norm if level else "none"
         layers += [nn.Conv2d(channels, following, 4, 2, 1, bias=norm == "none")]
-        layers += [*_normalise(norm, following), nn.LeakyReLU(0.2)]
+        layers += [*_normalise(norm, following), nn.LeakyReLU(0.2, inplace=True)]
         channels = following
     if config.batch_view == "discrimination":
         similarity = MinibatchDiscrimination(channels * 16)

@@ -96,7 +96,7 @@ def make_encoder(config: AutoencoderConfig, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     maps = channels_of(size, config.width)
     for following in maps:
-        layers += [nn.Conv2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         channels = following
     places = (size >> len(maps)) ** 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * places, outputs))
@@ -110,9 +110,13 @@ def make_decoder(config: AutoencoderConfig, inputs: int, *, num_parameters: int)
         return nn.Sequential(mlp(widths), nn.Unflatten(1, (num_parameters, *shape)))
     maps = channels_of(shape[1], config.width)[::-1]
     side = shape[1] >> len(maps)
-    layers = [nn.Linear(inputs, maps[0] * side**2), nn.LeakyReLU(0.2), nn.Unflatten(1, (maps[0], side, side))]
+    layers = [
+        nn.Linear(inputs, maps[0] * side**2),
+        nn.LeakyReLU(0.2, inplace=True),
+        nn.Unflatten(1, (maps[0], side, side)),
+    ]
     for channels, following in itertools.pairwise(maps):
-        layers += [nn.ConvTranspose2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.ConvTranspose2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     last = nn.ConvTranspose2d(maps[-1], num_parameters * shape[0], 4, 2, 1)
     return nn.Sequential(*layers, last, nn.Unflatten(1, (num_parameters, shape[0])))
 

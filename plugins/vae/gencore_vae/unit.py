@@ -82,7 +82,7 @@ def shared_encoder(config: UNITConfig) -> nn.Sequential:
     """The last layers of the encoders: maps (N, own_width, size, size) -> means (N, latent_dim)."""
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(config.widths):
-        layers += [nn.Conv2d(width_in, width_out, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(width_in, width_out, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers, nn.Conv2d(config.widths[-1], config.latent_channels, 3, 1, 1), nn.Flatten())
 
 
@@ -91,8 +91,8 @@ def shared_decoder(config: UNITConfig) -> nn.Sequential:
     widths = config.widths[::-1]
     layers = [nn.Unflatten(1, config.code_shape), nn.Conv2d(config.latent_channels, widths[0], 3, 1, 1)]
     for width_in, width_out in pairwise(widths):
-        layers += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width_in, width_out, 4, 2, 1)]
-    return nn.Sequential(*layers, nn.LeakyReLU(0.2))
+        layers += [nn.LeakyReLU(0.2, inplace=True), nn.ConvTranspose2d(width_in, width_out, 4, 2, 1)]
+    return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
 
 
 class UNIT(Model):
@@ -106,7 +106,7 @@ class UNIT(Model):
         super().__init__(config)
         channels, own = config.data_shape[0], config.own_width
         self.encoders = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, own, 3, 1, 1), nn.LeakyReLU(0.2)) for _ in range(DOMAINS)
+            nn.Sequential(nn.Conv2d(channels, own, 3, 1, 1), nn.LeakyReLU(0.2, inplace=True)) for _ in range(DOMAINS)
         )
         self.shared_encoder = shared_encoder(config)
         self.shared_decoder = shared_decoder(config)

@@ -42,7 +42,7 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         maps = channels_of(size, config.width)
         for following in maps:
-            layers += [nn.Conv2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(channels, following, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
             channels = following
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.head = nn.Linear(channels * (size >> len(maps)) ** 2, 1)
