@@ -67,7 +67,6 @@ def atomic_directory(target: str | os.PathLike[str]) -> Iterator[Path]:
             new.mkdir()
             yield new
             sync_tree(new)
-            _refuse_existing(target)
             os.rename(new, target)
             sync_directory(target.parent)
 

@@ -100,7 +100,7 @@ def save_weights(module: torch.nn.Module, folder: Path, max_shard_size: int | st
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {name: _standalone(tensor) for name, tensor in canonical_tensors(module).items()}
+    tensors = _standalone(canonical_tensors(module))
     if not tensors:
         raise HubError(f"{type(module).__name__} has no weights to save.")
     shards = split_torch_state_dict_into_shards(tensors, max_shard_size=max_shard_size)
@@ -149,10 +149,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _standalone(tensor: torch.Tensor) -> torch.Tensor:
-    """safetensors refuses tensors that are parts of one storage: such parts are copied."""
-    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return tensor.contiguous() if whole else tensor.clone().contiguous()
+def _standalone(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """safetensors refuses tensors that are parts of one storage, or the same one twice: such are copied."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        alone = storage.nbytes() == tensor.numel() * tensor.element_size() and storage.data_ptr() not in seen
+        seen.add(storage.data_ptr())
+        result[name] = tensor.contiguous() if alone else tensor.clone().contiguous()
+    return result
 
 
 def _check_against(targets: Mapping[str, torch.Tensor], headers: Mapping[str, Header], directory: Path) -> None:

@@ -117,6 +117,55 @@ def test_atomic_directory_overwrites_nothing(tmp_path: Path) -> None:
         raise AssertionError("the block must not run")
 
 
+def test_a_link_to_nowhere_is_in_the_way_too(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match="exists already"), atomic_directory(tmp_path / "link"):
+        raise AssertionError("the block must not run")
+
+
+def test_a_directory_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_directory(tmp_path / "new") as new:
+            (new / "a").write_bytes(b"a")
+            (tmp_path / "new").mkdir()
+            (tmp_path / "new" / "theirs").write_bytes(b"t")
+
+    with pytest.raises(StorageError):
+        write()
+    assert os.listdir(tmp_path / "new") == ["theirs"]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path: Path) -> None:
+    atomic_write(tmp_path / ("n" * 255), b"x")
+    assert os.listdir(tmp_path) == ["n" * 255]
+
+
+def test_writing_keeps_no_file_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        atomic_write(tmp_path / "file", b"x")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_that_was_cleaned_away_before_it_was_locked_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = []
+
+    def lock(path: Path) -> int:
+        descriptor = lock_directory(path)
+        if not locked:
+            os.rmdir(path)
+        locked.append(path)
+        return descriptor
+
+    monkeypatch.setattr("gencore_hub.atomic.lock_directory", lock)
+    atomic_write(tmp_path / "file", b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert len(locked) == 2
+
+
 def test_a_running_writer_is_not_cleaned_away(tmp_path: Path) -> None:
     with atomic_directory(tmp_path / "slow") as new:
         (new / "a").write_bytes(b"a")

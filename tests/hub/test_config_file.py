@@ -66,6 +66,7 @@ def test_reads_back_what_was_saved(save) -> None:
         (b'{"lr": 1e999}', "'1e999' is out of range"),
         (b'{"n": ' + b"9" * 5000 + b"}", "more than 20 digits"),
         (b'{"name": "\\ud800"}', "surrogate"),
+        (b'{"\\ud800": "name"}', "surrogate"),
         (b"[" * 100_000, "nested deeper"),
         (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested deeper"),
         (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nested deeper"),

@@ -125,6 +125,27 @@ def test_a_reader_prefers_the_save_that_is_being_published(save) -> None:
     assert loaded(path) == ("new", 2.0)
 
 
+def test_a_broken_link_in_the_save_being_published_is_not_passed_over(save) -> None:
+    path = save(model(1.0), config=OLD)
+    (path / PENDING).mkdir()
+    (path / PENDING / "model.safetensors").symlink_to(path / "nowhere")
+    with pytest.raises(HubError, match=r"lacks model\.safetensors"):
+        loaded(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop"])
+def test_weights_that_are_no_regular_file(save, kind: str) -> None:
+    path = save(model(1.0))
+    config, weights = read_config(path), path / "model.safetensors"
+    weights.unlink()
+    if kind == "pipe":
+        os.mkfifo(weights)
+    else:
+        weights.symlink_to(weights)
+    with pytest.raises(HubError, match=r"not a regular file|cannot read model\.safetensors"):
+        load_into(path, model(-1.0), config)
+
+
 def test_a_full_disk_keeps_the_old_model(save) -> None:
     path = save(model(1.0), config=OLD)
     big = torch.nn.Linear(300, 300)

@@ -131,6 +131,11 @@ def test_revisions_that_would_be_paths_are_refused(bundle: Path, revision: str) 
         resolve(f"org/name@{revision}")
 
 
+def test_a_revision_is_a_text(bundle: Path) -> None:
+    with pytest.raises(HubError, match="malformed"):
+        resolve("org/name", 3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "name",
     [

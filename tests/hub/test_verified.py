@@ -56,6 +56,11 @@ def test_a_noted_file_is_not_hashed(path: Path, monkeypatch: pytest.MonkeyPatch)
         load(path)
 
 
+def test_a_save_notes_what_it_has_hashed(path: Path, save, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified, "SETTLED", 0)
+    assert noted(save(torch.nn.Linear(40, 40), "another"))
+
+
 def test_a_change_in_place_is_found(path: Path) -> None:
     flip_the_last_bit(path / "model.safetensors")
     assert not noted(path)

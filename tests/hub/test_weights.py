@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from safetensors.torch import load as library_load
 from safetensors.torch import load_model, save_file
 
 from gencore_hub import HubError, load_into, read_config
-from gencore_hub.safetensors_header import DTYPES, MAX_HEADER_BYTES, read_header
+from gencore_hub.safetensors_header import DTYPES, MAX_HEADER_BYTES, Header, read_header
 
 from .helpers import Tied, same_state
 
@@ -70,6 +72,7 @@ def test_every_dtype_comes_back(save) -> None:
         for name, size in DTYPES.values():
             raw = torch.randint(0, 2 if name == "bool" else 60, (6 * size,), generator=generator, dtype=torch.uint8)
             result.register_buffer(f"a_{name}", raw.view(getattr(torch, name)).reshape(3, 2))
+            result.register_buffer(f"none_of_{name}", raw.view(getattr(torch, name))[:0])
         return result
 
     source, target = module(1), module(2)
@@ -89,8 +92,15 @@ def test_strided_tensors_and_views_of_one_storage(save) -> None:
     def module(seed: int) -> torch.nn.Module:
         result = torch.nn.Module()
         base = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
-        for name, tensor in {"base": base, "row": base[1], "turned": base.t(), "rest": torch.ones(9)[3:]}.items():
+        for name, tensor in {
+            "first": base[0],
+            "base": base,
+            "row": base[1],
+            "turned": base.t(),
+            "rest": torch.ones(9)[3:],
+        }.items():
             result.register_buffer(name, tensor)
+        result.register_buffer("bits", base.view(torch.int32))
         image = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
         result.weight = torch.nn.Parameter(image.to(memory_format=torch.channels_last))
         return result
@@ -335,6 +345,24 @@ def test_we_accept_every_file_that_the_library_writes(tmp_path: Path, data: st.D
     assert {name: entry.shape for name, entry in entries.items()} == {
         name: tuple(t.shape) for name, t in tensors.items()
     }
+
+
+def test_an_empty_tensor_may_stand_behind_the_one_that_begins_where_it_does(tmp_path: Path) -> None:
+    nothing = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    assert parse(tmp_path / "x", encode({"w": ENTRY, "none": nothing}, b"\0" * 8)).keys() == {"w", "none"}
+
+
+def test_a_file_that_shrinks_while_it_is_read(save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(torch.nn.Linear(2, 2))
+
+    def read_then_cut(file: FileIO, source: str) -> Header:
+        header = read_header(file, source)
+        os.truncate(path / "model.safetensors", len(header.raw) + 4)
+        return header
+
+    monkeypatch.setattr("gencore_hub.weights.read_header", read_then_cut)
+    with pytest.raises(HubError, match="became shorter"):
+        load(path, torch.nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from gencore_hub import HubError, load_into, read_config
-from gencore_hub.files import is_model_file
+from gencore_hub.files import PENDING, is_model_file
 from gencore_hub.verified import is_noted
 
 from .helpers import Client, RemoteError
@@ -104,6 +105,19 @@ def test_a_push_of_fewer_files_deletes_the_old_ones(hub: HubServer, client: Clie
     client.call("push", str(save(torch.nn.Linear(9, 9), samples_png=None)), REPO, token=hub.token)
     repo = hub.repos[REPO]
     assert sorted(repo.commits[repo.branches["main"]]) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_a_save_whose_writer_was_killed_is_pushed_whole(
+    hub: HubServer, client: Client, save: Callable[..., Path]
+) -> None:
+    path = save(torch.nn.Linear(3, 3), max_shard_size=20)
+    new = contents(save(torch.nn.Linear(5, 5), "new"))
+    (path / PENDING).mkdir()
+    for name, data in {**new, "MANIFEST": json.dumps(sorted(new)).encode()}.items():
+        (path / PENDING / name).write_bytes(data)
+    client.call("push", str(path), REPO, token=hub.token)
+    pushed = hub.repos[REPO].commits[hub.repos[REPO].branches["main"]]
+    assert {name: file.data for name, file in pushed.items()} == new
 
 
 def test_sharded_weights_travel(
