@@ -92,15 +92,11 @@ def test_strided_tensors_and_views_of_one_storage(save) -> None:
     def module(seed: int) -> torch.nn.Module:
         result = torch.nn.Module()
         base = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
-        for name, tensor in {
-            "first": base[0],
-            "base": base,
-            "row": base[1],
-            "turned": base.t(),
-            "rest": torch.ones(9)[3:],
-        }.items():
+        for name, tensor in {"first": base[0], "base": base, "row": base[1], "turned": base.t()}.items():
             result.register_buffer(name, tensor)
-        result.register_buffer("bits", base.view(torch.int32))
+        other = torch.randn(9, generator=torch.Generator().manual_seed(seed))
+        for name, tensor in {"rest": torch.ones(9)[3:], "other": other, "bits": other.view(torch.int32)}.items():
+            result.register_buffer(name, tensor)
         image = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
         result.weight = torch.nn.Parameter(image.to(memory_format=torch.channels_last))
         return result
