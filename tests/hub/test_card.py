@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gencore_hub import Card, HubError, Metric, render_card
@@ -82,6 +82,8 @@ def test_what_is_not_known_is_left_out() -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")))
+@example("\\")
+@example('"')
 def test_a_yaml_string_reads_back(text: str) -> None:
     assert yaml.safe_load(yaml_string(text)) == text
     assert yaml.safe_load(f"key: {yaml_string(text)}\nnext: 1") == {"key": text, "next": 1}

@@ -65,6 +65,7 @@ def test_reads_back_what_was_saved(save) -> None:
         (b'{"lr": -Infinity}', "-Infinity is not a number"),
         (b'{"lr": 1e999}', "'1e999' is out of range"),
         (b'{"n": ' + b"9" * 5000 + b"}", "more than 20 digits"),
+        (b'{"n": ' + b"9" * 21 + b"}", "more than 20 digits"),
         (b'{"name": "\\ud800"}', "surrogate"),
         (b'{"\\ud800": "name"}', "surrogate"),
         (b"[" * 100_000, "nested deeper"),

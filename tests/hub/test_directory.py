@@ -38,6 +38,32 @@ def loaded(path: Path) -> tuple[str, float]:
     return config["config"]["age"], module.weight[0, 0].item()
 
 
+def test_a_save_is_on_the_disk_before_it_is_published_and_its_places_before_its_folder_goes(
+    save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    published: list[set[str]] = []
+
+    def rename(source: Path, target: Path) -> None:
+        if target.name == PENDING:
+            assert {str(path) for path in (source, *source.iterdir())} <= set(synced)
+            published.append(set(os.listdir(source)))
+        synced.clear()
+        really_rename(source, target)
+
+    def remove(folder: Path, **options: bool) -> None:
+        assert folder.name != PENDING or synced == [str(folder.parent)]
+        really_remove(folder, **options)
+
+    really_rename, really_remove = os.rename, shutil.rmtree
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr("os.rename", rename)
+    monkeypatch.setattr("os.replace", rename)
+    monkeypatch.setattr("shutil.rmtree", remove)
+    save(model(1.0))
+    assert published == [{"MANIFEST", "README.md", "config.json", "model.safetensors", "samples.png"}]
+
+
 def test_files_of_a_save(save) -> None:
     path = save(model(1.0))
     assert sorted(os.listdir(path)) == ["README.md", "config.json", "model.safetensors", "samples.png"]

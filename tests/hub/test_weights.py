@@ -253,6 +253,7 @@ def test_state_that_is_no_tensor_and_meta_tensors_are_refused(save, tmp_path: Pa
         (encode({"w": {**ENTRY, "shape": [2**62, 2**62]}}, b"\0" * 8), "does not fit its offsets"),
         (encode({"w": {**ENTRY, "shape": [2**63]}}, b"\0" * 8), "counts"),
         (encode({"w": {**ENTRY, "shape": [3]}}, b"\0" * 8), "does not fit its offsets"),
+        (encode({"w": {**ENTRY, "data_offsets": [0, 16]}}, b"\0" * 16), "does not fit its offsets"),
         (encode({"w": {**ENTRY, "data_offsets": [8, 0]}}, b"\0" * 8), "does not fit its offsets"),
         (encode({"w": {**ENTRY, "data_offsets": [4, 12]}}, b"\0" * 12), "begins at byte"),
         (encode({"w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}, b"\0" * 8), "cut short"),
