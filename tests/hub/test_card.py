@@ -120,7 +120,10 @@ def test_a_command_stays_in_its_block(command: str) -> None:
 
 def test_markdown_and_html_in_texts_are_shown_not_interpreted() -> None:
     metric = Metric(name="a|b", value=1.0, provenance={"x": "<script>alert(1)</script>"})
-    text = render_card(Card(**{**FIELDS, "summary": "# big\n[x](http://evil) <img src=x>", "metrics": (metric,)}))
+    texts = {"name": "<b>a</b>", "summary": "# big\n[x](http://evil) <img src=x>", "limitations": ("<i>none</i>",)}
+    text = render_card(Card(**{**FIELDS, **texts, "metrics": (metric,)}))
+    assert "# \\<b\\>a\\</b\\>" in text
+    assert "- \\<i\\>none\\</i\\>" in text
     assert "\\# big \\[x\\]\\(http://evil\\) \\<img src=x\\>" in text
     assert "| a\\|b | 1 | x: \\<script\\>" in text
 

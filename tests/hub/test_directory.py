@@ -43,11 +43,15 @@ def test_a_save_is_on_the_disk_before_it_is_published_and_its_places_before_its_
 ) -> None:
     synced: list[str] = []
     published: list[set[str]] = []
+    first: list[str] = []
 
     def rename(source: Path, target: Path) -> None:
         if target.name == PENDING:
             assert {str(path) for path in (source, *source.iterdir())} <= set(synced)
             published.append(set(os.listdir(source)))
+        else:
+            assert synced in ([str(target.parent)], [])
+            first.extend(synced)
         synced.clear()
         really_rename(source, target)
 
@@ -60,7 +64,8 @@ def test_a_save_is_on_the_disk_before_it_is_published_and_its_places_before_its_
     monkeypatch.setattr("os.rename", rename)
     monkeypatch.setattr("os.replace", rename)
     monkeypatch.setattr("shutil.rmtree", remove)
-    save(model(1.0))
+    path = save(model(1.0))
+    assert first == [str(path)]  # between the publication and the first move
     assert published == [{"MANIFEST", "README.md", "config.json", "model.safetensors", "samples.png"}]
 
 

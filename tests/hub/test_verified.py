@@ -68,6 +68,13 @@ def test_a_change_in_place_is_found(path: Path) -> None:
         load(path)
 
 
+def test_another_size_is_found_though_the_time_was_set_back(path: Path) -> None:
+    weights = path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    os.utime(weights, (LONG_AGO, LONG_AGO))
+    assert not noted(path)
+
+
 def test_a_note_does_not_travel_with_a_copy(path: Path, tmp_path: Path) -> None:
     """copy2 copies times and extended attributes too; what went wrong on the way is found."""
     copy = Path(shutil.copytree(path, tmp_path / "copy", copy_function=shutil.copy2))
