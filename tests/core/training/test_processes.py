@@ -105,12 +105,18 @@ def looking_ahead(objective, model, name, batch):
     return (model.theta * (model.psi - 0.1 * slope)).sum() * batch["x"].mean()
 
 
+def in_turns(objective, model, name, batch):
+    """One phase of two parts, of which each loss uses one."""
+    return (model.psi if objective.calls % 2 else model.theta).sum() * batch["x"].mean()
+
+
 def players() -> dict[str, torch.Tensor]:
-    """Consensus optimisation and an unrolled generator, three iterations each."""
+    """Consensus optimisation, an unrolled generator, and parts that not every loss uses, three iterations each."""
     joint = recipe(joint_step, phase("both", 1e-4, parts=("generator", "critic")), steps=3)
     ahead = recipe(looking_ahead, phase("critic", 1e-4), phase("generator", 1e-4, joint=True), steps=3)
+    turns = recipe(in_turns, phase("both", 1e-4, parts=("generator", "critic")), steps=3)
     states = {}
-    for name, made in (("consensus", joint), ("unrolled", ahead)):
+    for name, made in (("consensus", joint), ("unrolled", ahead), ("turns", turns)):
         trainer = gencore.Trainer(made, data(), cpu=True)
         trainer.fit()
         states |= {f"{name}/{key}": t.clone() for key, t in trainer.model.state_dict().items()}
@@ -125,6 +131,7 @@ def test_joint_phases_and_inner_steps_end_bit_equal(tmp_path: Path) -> None:
     assert not set(first["consensus/seen"].flatten().tolist()) & set(second["consensus/seen"].flatten().tolist())
     assert first["consensus/generator.0"].item() != 1.0
     assert first["unrolled/generator.0"].item() != 1.0
+    assert first["turns/critic.0"].item() != 1.0
 
 
 def more_players(system: str) -> dict[str, torch.Tensor]:

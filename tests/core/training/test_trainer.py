@@ -197,6 +197,12 @@ def test_bad_options(options: dict, message: str) -> None:
         gencore.Trainer(recipe(product, phase("critic")), data(), cpu=True, **options)
 
 
+def test_another_librarys_way_to_shard_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(GencoreError, match="FSDP, which gencore does not take from accelerate"):
+        gencore.Trainer(recipe(lambda *_: None, phase("generator")), data(), cpu=True)
+
+
 def test_unknown_part_is_named() -> None:
     with pytest.raises(GencoreError, match=r"no part 'decoder'; its parts are generator, critic"):
         fit(recipe(product, phase("decoder")))
