@@ -161,6 +161,45 @@ def test_stages_frozen_parts_and_growth() -> None:
     assert all(p.requires_grad for p in trainer.model.critic.parameters())
 
 
+def test_frozen_parts_are_evaluated_and_all_others_trained() -> None:
+    modes = []
+
+    def formula(objective, model, name, batch):
+        modes.append((model.generator.training, model.critic.training))
+        return (model.theta.detach() * model.psi).sum()
+
+    stage = recipe(formula, phase("critic")).stages[0]
+    stages = (dataclasses.replace(stage, name="frozen", frozen=("generator",)), stage)
+    fit(gencore.Recipe(name="toy", model=Pair, config=PairConfig(), stages=stages, batch_size=4))
+    assert modes == [(False, True), (True, True)]
+
+
+def test_every_stage_has_an_order_of_its_own() -> None:
+    seen: dict[str, list[float]] = {"one": [], "two": []}
+
+    def stage(name: str) -> gencore.Stage:
+        def formula(objective, model, phase, batch):
+            seen[name] += batch["x"].flatten().tolist()
+            return model.theta.sum()
+
+        return dataclasses.replace(recipe(formula, phase("generator"), steps=16).stages[0], name=name)
+
+    stages = (stage("one"), stage("two"))
+    fit(gencore.Recipe(name="toy", model=Pair, config=PairConfig(), stages=stages, batch_size=4))
+    assert sorted(seen["one"]) == sorted(seen["two"]) == list(range(64))
+    assert seen["one"] != seen["two"]
+
+
+def test_a_recipe_and_a_model_are_left_as_they_were_found() -> None:
+    """The recipe's objective keeps its buffers, and after `close` every parameter may be differentiated again."""
+    made = recipe(product, phase("critic"), steps=2)
+    with torch.no_grad():
+        trainer = fit(made)
+    assert (made.stages[0].objective.calls.item(), trainer._run.objective.calls.item()) == (0, 2)
+    trainer.close()
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in trainer.model.parameters())
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient", "data"])
 def test_not_a_number_stops_and_leaves_the_parameters(where: str) -> None:
     def formula(objective, model, name, batch):
