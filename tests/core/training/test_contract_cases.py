@@ -180,9 +180,13 @@ def test_progan_stages_grow_the_model_and_resume_inside_them() -> None:
         own = gencore.Phase(name="generator", parts=(f"components.{level}",))
         return gencore.Stage(objective=Formula(formula), phases=(own,), steps=4, begin=Net.grow, name=str(level))
 
-    made = lambda: net_recipe(stage(0), stage(1))
+    made = lambda: dataclasses.replace(net_recipe(stage(0), stage(1)), ema=(gencore.EMA(decay=0.5),))
     whole = gencore.Trainer(made(), ring(), cpu=True)
     assert len(whole.fit().components) == 2
+    last = whole.model.components[1].bias
+    with whole.published() as model:
+        averaged = model.components[1].bias.clone()
+    assert not torch.equal(averaged, last)
 
     class Stop:
         def after_step(self, trainer) -> None:
@@ -195,6 +199,8 @@ def test_progan_stages_grow_the_model_and_resume_inside_them() -> None:
     second.fit()
     expected = whole.model.state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in second.model.state_dict().items())
+    with second.published() as model:
+        assert torch.equal(model.components[1].bias, averaged)
 
 
 def test_adagan_reweights_the_data_by_the_model_so_far() -> None:

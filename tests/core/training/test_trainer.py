@@ -121,6 +121,7 @@ def test_accumulation_is_the_mean_over_batches() -> None:
     mean = sum(batches[k]["x"].mean() for k in range(4)) / 4
     assert trainer.model.theta.item() == pytest.approx(1 - mean.item(), rel=1e-6)
     assert trainer._run.objective.calls.item() == 1
+    assert trainer.metrics["generator/loss"].item() == pytest.approx(mean.item(), rel=1e-6)
 
 
 def test_gradient_clipping_and_its_metric() -> None:
@@ -130,8 +131,20 @@ def test_gradient_clipping_and_its_metric() -> None:
 
 
 def test_schedule_scales_the_rate() -> None:
-    made = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 1.0, schedule=lambda step: 0.5**step), steps=3)
-    assert fit(made).model.theta.item() == pytest.approx(1 - 1 - 0.5 - 0.25)
+    """And counts the iterations of its stage."""
+    made = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 2.0, schedule=lambda step: 0.5**step), steps=3)
+    assert fit(made).model.theta.item() == pytest.approx(1 - 2 * (1 + 0.5 + 0.25))
+    twice = dataclasses.replace(made, stages=made.stages * 2)
+    assert fit(twice).model.theta.item() == pytest.approx(1 - 4 * (1 + 0.5 + 0.25))
+
+
+def test_after_step_may_change_parameters_in_place() -> None:
+    def halve(objective, model, name):
+        model.theta.mul_(0.5)
+
+    assert fit(recipe(lambda o, m, n, b: m.theta.sum(), phase("generator"), after=halve)).model.theta.item() == (
+        pytest.approx(0.45)
+    )
 
 
 def test_averages() -> None:
@@ -200,13 +213,15 @@ def test_a_recipe_and_a_model_are_left_as_they_were_found() -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in trainer.model.parameters())
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient", "data"])
+@pytest.mark.parametrize("where", ["loss", "loss alone", "gradient", "data"])
 def test_not_a_number_stops_and_leaves_the_parameters(where: str) -> None:
     def formula(objective, model, name, batch):
-        if objective.calls < 2:
+        if objective.calls < 2 or where == "data":
             return model.theta.sum()
         if where == "loss":
             return model.theta.sum() * math.nan
+        if where == "loss alone":
+            return model.theta.sum() + math.inf
         return (model.theta - model.theta.detach()).sqrt().sum()
 
     source = data()
@@ -217,7 +232,7 @@ def test_not_a_number_stops_and_leaves_the_parameters(where: str) -> None:
         trainer.fit()
     if where != "data":
         assert isinstance(caught.value, NonFiniteError)
-        assert f"{where} of phase 'generator'" in str(caught.value)
+        assert f"{where.split()[0]} of phase 'generator'" in str(caught.value)
         assert "iteration 2" in str(caught.value)
         assert trainer.model.theta.item() == pytest.approx(0.8)
     assert trainer.model.theta.isfinite().all()

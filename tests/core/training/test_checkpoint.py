@@ -1,0 +1,85 @@
+"""Checkpoints on the disk: what counts as one, how many are kept, what comes back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from gencore.errors import GencoreError
+from gencore.training.checkpoint import Checkpoint, checkpoints, pack_optimizer, read, unpack_optimizer, write
+
+
+def small(value: float = 0.0) -> Checkpoint:
+    return Checkpoint(tensors={"a": torch.full((2,), value)}, values={"step": 1})
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in checkpoints(folder)]
+
+
+def test_the_newest_are_kept_and_nothing_else_counts(tmp_path: Path) -> None:
+    assert names(tmp_path / "none") == []
+    for step in (2, 10, 100):
+        write(tmp_path, step, small(), keep=2)
+    assert names(tmp_path) == ["step-00000010", "step-00000100"]
+    for stray in ("step-00000200.old", "step-1", "my-step-00000300"):
+        (tmp_path / stray).mkdir()
+    (tmp_path / "step-00000400").write_bytes(b"no directory")
+    assert names(tmp_path) == ["step-00000010", "step-00000100"]
+
+
+def test_a_kill_while_an_old_one_is_dropped_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path, **options: bool) -> None:
+        if "step-00000001" not in folder.name:
+            return really_remove(folder, **options)
+        (folder / "state.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    really_remove = shutil.rmtree
+    write(tmp_path, 1, small(), keep=1)
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, 2, small(), keep=1)
+    assert names(tmp_path) == ["step-00000002"]
+
+
+def test_tied_and_strided_tensors_come_back(tmp_path: Path) -> None:
+    image, row = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last), torch.randn(5)
+    tensors = {"image": image, "tied image": image, "row": row, "tied row": row, "turned": torch.randn(3, 5).t()}
+    write(tmp_path, 1, Checkpoint(tensors=tensors, values={}), keep=1)
+    back = read(checkpoints(tmp_path)[0]).tensors
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
+@pytest.mark.parametrize("data", [None, b"", b"{", b"\xff"])
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, file: str, data: bytes | None) -> None:
+    path = write(tmp_path, 1, small(), keep=1) / file
+    if data is None:
+        path.unlink()
+    else:
+        path.write_bytes(data)
+    with pytest.raises(GencoreError, match=r"step-00000001 cannot be read .* continue from the one before"):
+        read(path.parent)
+
+
+def test_an_optimiser_goes_on_where_it_stopped() -> None:
+    """Its pairs are lists in JSON, and tuples again."""
+    parameters = [torch.nn.Parameter(torch.ones(2, 3, 1, 1)), torch.nn.Parameter(torch.ones(2))]
+    first, second = (torch.optim.Adam(parameters, lr=0.1, betas=betas) for betas in ((0.5, 0.9), (0.9, 0.999)))
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 2.0)
+    first.step()
+    tensors, values = pack_optimizer(first)
+    values["param_groups"][0]["betas"] = list(values["param_groups"][0]["betas"])
+    unpack_optimizer(second, tensors, values)
+    assert second.param_groups[0]["betas"] == (0.5, 0.9)
+    for parameter in parameters:
+        assert torch.equal(second.state[parameter]["exp_avg"], first.state[parameter]["exp_avg"])
+        assert second.state[parameter]["step"].item() == 1
