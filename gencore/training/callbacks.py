@@ -161,7 +161,7 @@ class Checkpoints:
     def after_step(self, trainer: Trainer) -> None:
         """The main process writes, the others wait."""
         due = trainer.iteration % self.every == 0 or trainer.iteration == trainer.iterations
-        if (due or trainer.stop) and self.latest != trainer.iteration:
+        if due or trainer.stop:
             state = trainer.state()
             if trainer.accelerator.is_main_process:
                 checkpoints.write(self.folder, trainer.iteration, state, keep=self.keep)
