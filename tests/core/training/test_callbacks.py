@@ -11,7 +11,7 @@ import torch
 from toys import data, phase, recipe
 
 import gencore
-from gencore.training.callbacks import GracefulStop, MetricsLog, preview
+from gencore.training.callbacks import GracefulStop, MetricsLog, SampleGrids, preview
 
 
 def falling(steps: int) -> gencore.Recipe:
@@ -57,6 +57,13 @@ def test_a_preview_has_the_labels_in_turn_and_lies_in_range(monkeypatch: pytest.
     assert asked["condition"].tolist() == [k % 3 for k in range(64)]
     assert asked["seed"] == 5
     assert preview(gencore.create("linear-autoencoder", data_shape=[1, 8, 8]), source, seed=5) is None
+
+
+def test_data_that_are_no_images_have_no_sample_grids(tmp_path: Path) -> None:
+    made = gencore.recipe("gan", data_shape=(2,), hidden=(8,), steps=2, batch_size=8)
+    grids = SampleGrids(tmp_path / "samples", every=1, seed=0)
+    gencore.Trainer(made, gencore.data.ring(), cpu=True, callbacks=(grids,)).fit()
+    assert not (tmp_path / "samples").exists()
 
 
 def test_a_stop_gives_the_signals_back() -> None:
