@@ -41,7 +41,7 @@ class Phase:
     unrolled GANs)."""
     max_gradient_norm: float | None = None
     schedule: Callable[[int], float] | None = None
-    """Iteration -> factor on the learning rate."""
+    """Iteration of the stage, from 0 -> factor on the learning rate."""
 
     def __post_init__(self) -> None:
         check(bool(self.name), "Phase.name", self.name, "a name")

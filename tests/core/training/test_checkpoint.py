@@ -11,9 +11,7 @@ import torch
 from gencore.errors import GencoreError
 from gencore.training.checkpoint import Checkpoint, checkpoints, pack_optimizer, read, unpack_optimizer, write
 
-
-def small(value: float = 0.0) -> Checkpoint:
-    return Checkpoint(tensors={"a": torch.full((2,), value)}, values={"step": 1})
+SMALL = Checkpoint(tensors={"a": torch.zeros(2)}, values={"step": 1})
 
 
 def names(folder: Path) -> list[str]:
@@ -23,7 +21,7 @@ def names(folder: Path) -> list[str]:
 def test_the_newest_are_kept_and_nothing_else_counts(tmp_path: Path) -> None:
     assert names(tmp_path / "none") == []
     for step in (2, 10, 100):
-        write(tmp_path, step, small(), keep=2)
+        write(tmp_path, step, SMALL, keep=2)
     assert names(tmp_path) == ["step-00000010", "step-00000100"]
     for stray in ("step-00000200.old", "step-1", "my-step-00000300"):
         (tmp_path / stray).mkdir()
@@ -41,10 +39,10 @@ def test_a_kill_while_an_old_one_is_dropped_leaves_no_half_of_it(
         raise KeyboardInterrupt
 
     really_remove = shutil.rmtree
-    write(tmp_path, 1, small(), keep=1)
+    write(tmp_path, 1, SMALL, keep=1)
     monkeypatch.setattr("shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, 2, small(), keep=1)
+        write(tmp_path, 2, SMALL, keep=1)
     assert names(tmp_path) == ["step-00000002"]
 
 
@@ -60,7 +58,7 @@ def test_tied_and_strided_tensors_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
 @pytest.mark.parametrize("data", [None, b"", b"{", b"\xff"])
 def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, file: str, data: bytes | None) -> None:
-    path = write(tmp_path, 1, small(), keep=1) / file
+    path = write(tmp_path, 1, SMALL, keep=1) / file
     if data is None:
         path.unlink()
     else:
