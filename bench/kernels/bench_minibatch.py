@@ -52,6 +52,7 @@ def test_discrimination_forward_and_backward(race, shape) -> None:
     m, g = torch.randn(shape) * 0.3, torch.randn(shape[:2])
     forms = {
         "gencore": lambda m: minibatch_discrimination(m, include_self=False),
+        "gencore, backend compiled": lambda m: minibatch_discrimination(m, include_self=False, backend="compiled"),
         "torchgan's form": torchgan_form,
         "cdist(p=1)": cdist_form,
         "torch.compile of torchgan's form": torch.compile(torchgan_form),

@@ -16,6 +16,7 @@ import torch
 from gencore_kernels.aot import providers
 from gencore_kernels.diffusion_step.compiled_path import functions as build_step
 from gencore_kernels.dispatch import compiled_obstacle, triton_obstacle
+from gencore_kernels.minibatch_discrimination.compiled_path import functions as build_pairs
 from gencore_kernels.nearest_code.compiled_path import functions as build_search
 
 
@@ -32,9 +33,9 @@ def warm_up(device: torch.device) -> list[str]:
         for provider in providers():
             lines.extend(importlib.import_module(provider).warm_up(device))
     if obstacles[1] is None:
-        build_step()
-        build_search()
-        lines += ["diffusion_step: step.cpp", "nearest_code: search.cpp"]
+        for build in (build_step, build_pairs, build_search):
+            build()
+        lines += ["diffusion_step: step.cpp", "minibatch_discrimination: pairs.cpp", "nearest_code: search.cpp"]
     if not lines:
         raise ValueError(f"nothing to warm up: {'; '.join(filter(None, obstacles))}")
     return lines

@@ -92,6 +92,7 @@ def test_the_wheel_outside_the_tree(tree: Path, environment: Path, tmp_path: Pat
     warmed = run("python -m gencore_kernels.warmup --device cpu", environment, tmp_path, **CUT)
     assert "step.cpp" in warmed
     assert "search.cpp" in warmed
+    assert "pairs.cpp" in warmed
     where = run(
         "python -c 'import gencore, gencore_gan, gencore_hub; print(gencore_gan.__file__)'", environment, tmp_path
     )

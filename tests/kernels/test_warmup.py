@@ -9,16 +9,21 @@ import torch
 
 from gencore_kernels import dispatch, warmup
 from gencore_kernels.diffusion_step import compiled_path as step
+from gencore_kernels.minibatch_discrimination import compiled_path as pairs
 from gencore_kernels.nearest_code import compiled_path as search
 
 
 def test_a_cpu_gets_its_cpp_kernels(monkeypatch, capsys) -> None:
     monkeypatch.setattr(dispatch, "interpreting", lambda: False)
-    for path in (step, search):
+    for path in (step, pairs, search):
         path.functions.cache_clear()
     assert warmup.main(["--device", "cpu"]) == 0
-    assert capsys.readouterr().out == "diffusion_step: step.cpp\nnearest_code: search.cpp\n"
-    for path in (step, search):
+    assert capsys.readouterr().out.splitlines() == [
+        "diffusion_step: step.cpp",
+        "minibatch_discrimination: pairs.cpp",
+        "nearest_code: search.cpp",
+    ]
+    for path in (step, pairs, search):
         assert path.functions.cache_info().currsize == 1
 
 

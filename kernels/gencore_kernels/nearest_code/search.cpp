@@ -22,6 +22,7 @@ constexpr int64_t CODES = 2 * LANES;            // of a tile
 constexpr int64_t ROWS = LANES == 8 ? 6 : 12;   // of a tile: 16 registers hold its sums and what is added to them, or 32
 constexpr int64_t BLOCK = 1 << 16;              // numbers of a block of codes, which stays in the second-level cache,
 constexpr int64_t BLOCK_CODES = 1024;           // unless that is fewer codes: every block packs the rows again
+constexpr int64_t PANELS = 48 / ROWS;           // panels of rows that share a tile
 constexpr int64_t GRAIN = 16;                   // panels of rows below which another thread costs more than it saves
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
@@ -31,17 +32,32 @@ struct Problem {
   int64_t codes, dim;
 };
 
+float sum(Numbers numbers) {
+  float lanes[LANES];
+  numbers.store(lanes);
+  return std::accumulate(lanes, lanes + LANES, 0.0f);
+}
+
 // weights (count, dim) as tiles (count / CODES, dim, CODES).
 void pack_codes(const float* weights, int64_t count, int64_t dim, float* tiles) {
   for (int64_t k = 0; k < count; ++k)
     for (int64_t d = 0; d < dim; ++d) tiles[(k / CODES * dim + d) * CODES + k % CODES] = weights[k * dim + d];
 }
 
-// X of one row into a panel (dim, ROWS).
-void pack_row(const Problem& problem, int64_t row, float* panel) {
-  const float* x = problem.x + row * problem.dim;
-  const float scale = *problem.scale;
-  for (int64_t d = 0; d < problem.dim; ++d) panel[d * ROWS] = (x[d] - problem.centre[d]) * scale;
+// X of one row into a panel (dim, ROWS); returns ||X||^2.
+float pack_row(const Problem& problem, int64_t row, float* panel) {
+  const float *x = problem.x + row * problem.dim, *centre = problem.centre;
+  const Numbers scale(static_cast<float>(*problem.scale));
+  Numbers squares(0.0f);
+  for (int64_t d = 0; d < problem.dim; d += LANES) {
+    const int64_t count = std::min(LANES, problem.dim - d);
+    const Numbers value = (Numbers::loadu(x + d, count) - Numbers::loadu(centre + d, count)) * scale;
+    squares = at::vec::fmadd(value, value, squares);
+    float lanes[LANES];
+    value.store(lanes);
+    for (int64_t lane = 0; lane < count; ++lane) panel[(d + lane) * ROWS] = lanes[lane];
+  }
+  return sum(squares);
 }
 
 // Calls visit(row of the panel, first code of LANES, their scores) for the codes of one tile.
@@ -69,7 +85,8 @@ template <typename Visit>
 }
 
 // Runs a Panel(job, first row, rows) for every panel of rows and block of codes: pack(numbers (dim, ROWS)), then visit of
-// every tile, then finish(first code of the block). Blocks of codes follow each other in order.
+// every tile, then finish(first code of the block). Blocks of codes follow each other in order; some panels share a tile
+// while it is in the first-level cache.
 template <typename Panel, typename Job>
 void each_panel(const Job& job, int64_t rows) {
   const Problem& problem = job.problem;
@@ -79,15 +96,22 @@ void each_panel(const Job& job, int64_t rows) {
     const int64_t count = std::min(block, problem.codes - first);
     pack_codes(problem.weights + first * dim, count, dim, tiles.data());
     at::parallel_for(0, (rows + ROWS - 1) / ROWS, GRAIN, [&](int64_t begin, int64_t end) {
-      std::vector<float> numbers(ROWS * dim);
-      for (int64_t row = begin * ROWS; row < std::min(end * ROWS, rows); row += ROWS) {
-        Panel panel(job, row, std::min(ROWS, rows - row));
-        panel.pack(numbers.data());
-        for (int64_t k = 0; k < count; k += CODES) {
-          visit_tile(numbers.data(), tiles.data() + k * dim, problem.offsets + first + k, dim, k,
-                     [&](int64_t r, int64_t code, Numbers score) { panel.visit(r, first, code, score); });
+      std::vector<float> numbers(PANELS * ROWS * dim);
+      std::vector<Panel> panels;
+      for (int64_t p = begin; p < end; p += PANELS) {
+        panels.clear();
+        for (int64_t row = p * ROWS; row < std::min({rows, end * ROWS, (p + PANELS) * ROWS}); row += ROWS) {
+          panels.emplace_back(job, row, std::min(ROWS, rows - row)).pack(numbers.data() + (row - p * ROWS) * dim);
         }
-        panel.finish(first);
+        for (int64_t k = 0; k < count; k += CODES) {
+          const float* panel_numbers = numbers.data();
+          for (Panel& panel : panels) {
+            visit_tile(panel_numbers, tiles.data() + k * dim, problem.offsets + first + k, dim, k,
+                       [&](int64_t r, int64_t code, Numbers score) { panel.visit(r, first, code, score); });
+            panel_numbers += ROWS * dim;
+          }
+        }
+        for (Panel& panel : panels) panel.finish(first);
       }
     });
   }
@@ -102,8 +126,7 @@ struct Search {
 // The two smallest scores of every lane, and where the smallest is (a code of the block, which float32 holds exactly).
 struct SearchPanel {
   const Search& job;
-  const int64_t first_row, rows;
-  const float* numbers = nullptr;
+  int64_t first_row, rows;
   Numbers smallest[ROWS], second[ROWS], where[ROWS];
 
   SearchPanel(const Search& job, int64_t first_row, int64_t rows) : job(job), first_row(first_row), rows(rows) {
@@ -111,8 +134,7 @@ struct SearchPanel {
   }
 
   void pack(float* panel) {
-    for (int64_t r = 0; r < rows; ++r) pack_row(job.problem, first_row + r, panel + r);
-    numbers = panel;
+    for (int64_t r = 0; r < rows; ++r) job.norm[first_row + r] = std::sqrt(pack_row(job.problem, first_row + r, panel + r));
   }
 
   [[gnu::always_inline]] void visit(int64_t r, int64_t, int64_t code, Numbers score) {
@@ -129,12 +151,7 @@ struct SearchPanel {
       const float best = lowest[lane];
       lowest[lane] = INFINITE;
       const float rival = std::min(*std::min_element(lowest, lowest + LANES), *std::min_element(next, next + LANES));
-      if (first == 0) {
-        job.best[row] = job.rival[row] = INFINITE;
-        float squares = 0.0f;
-        for (int64_t d = 0; d < job.problem.dim; ++d) squares += numbers[d * ROWS + r] * numbers[d * ROWS + r];
-        job.norm[row] = std::sqrt(squares);
-      }
+      if (first == 0) job.best[row] = job.rival[row] = INFINITE;
       job.rival[row] = std::min({job.rival[row], rival, std::max(job.best[row], best)});
       if (best < job.best[row] || first == 0) job.index[row] = first + static_cast<int64_t>(place[lane]) + lane;
       job.best[row] = std::min(job.best[row], best);
@@ -230,9 +247,7 @@ extern "C" C10_EXPORT void distances(const float* x, const float* codebook, cons
         const Numbers difference = Numbers::loadu(left + d, count) - Numbers::loadu(right + d, count);
         sums = at::vec::fmadd(difference, difference, sums);
       }
-      float lanes[LANES];
-      sums.store(lanes);
-      distance[row] = std::accumulate(lanes, lanes + LANES, 0.0f);
+      distance[row] = sum(sums);
     }
   });
 }

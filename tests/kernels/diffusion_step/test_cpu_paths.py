@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gencore_kernels import BackendUnavailableError, dispatch, explain, minibatch_discrimination, use_backend
+from gencore_kernels import BackendUnavailableError, dispatch, explain, minibatch_stddev, use_backend
 from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, torch_path
 
 PATHS = pytest.mark.parametrize("backend", ["torch", "compiled"])
@@ -290,9 +290,9 @@ def test_compiled_is_chosen_by_name_only_and_never_silently_replaced(monkeypatch
     assert explain(diffusion_step, x, x, table, 0, backend="compiled").implementation == "compiled"
     with use_backend("compiled"):
         assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
-        assert explain(minibatch_discrimination, x[:, :, None]).implementation == "torch"
+        assert explain(minibatch_stddev, x[:, :, None, None]).implementation == "torch"
     with pytest.raises(BackendUnavailableError, match="'compiled' .*cannot run: this operation has no such"):
-        minibatch_discrimination(x[:, :, None], backend="compiled")
+        minibatch_stddev(x[:, :, None, None], backend="compiled")
     monkeypatch.setenv("GENCORE_KERNELS", "compiled")
     assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
     monkeypatch.delenv("GENCORE_KERNELS")

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from gencore_kernels import explain
 from gencore_kernels.dispatch import BackendUnavailableError
-from gencore_kernels.minibatch_discrimination import minibatch_discrimination, reference, torch_path
+from gencore_kernels.minibatch_discrimination import compiled_path, minibatch_discrimination, reference, torch_path
 
 triton = pytest.param(
     "triton", marks=pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 )
-FUSED = pytest.mark.parametrize("backend", ["torch", triton])
+FUSED = pytest.mark.parametrize("backend", ["torch", triton, "compiled"])
 SHAPES = [(1, 2, 5), (2, 1, 1), (15, 3, 5), (16, 2, 16), (17, 3, 1), (33, 2, 3), (40, 1, 32)]
 
 
@@ -62,13 +62,29 @@ def test_value_and_both_derivatives_match_the_oracle(shape, include_self, backen
 
 
 @FUSED
-def test_large_batch_crosses_every_block_border(backend, device) -> None:
+@pytest.mark.parametrize("include_self", [True, False])
+def test_large_batch_crosses_every_block_border(backend, include_self, device) -> None:
     m = (torch.randn(300, 2, 5) * 0.3).to(device)
     g = torch.randn(300, 2, device=device)
     leaf64, leaf = m.double().requires_grad_(), m.clone().requires_grad_()
-    value64, value = oracle(leaf64), minibatch_discrimination(leaf, backend=backend)
+    value64 = oracle(leaf64, include_self)
+    value = minibatch_discrimination(leaf, include_self=include_self, backend=backend)
     close(value, value64)
     close(torch.autograd.grad(value, leaf, g)[0], torch.autograd.grad(value64, leaf64, g.double())[0])
+
+
+def test_compiled_gives_the_same_on_any_number_of_threads() -> None:
+    m, g = torch.randn(300, 3, 5), torch.randn(300, 3)
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        try:
+            results.append((compiled_path.forward(m, False), compiled_path.backward(g, m)))
+        finally:
+            torch.set_num_threads(1)
+    for value, grad in results[1:]:
+        assert torch.equal(value, results[0][0])
+        assert torch.equal(grad, results[0][1])
 
 
 def test_several_features_a_block_and_one_feature_a_block_agree(monkeypatch) -> None:
@@ -177,7 +193,7 @@ def test_empty(shape, backend, device) -> None:
     assert m.grad.shape == shape
 
 
-@pytest.mark.parametrize("backend", ["auto", "reference", "torch", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "torch", "triton", "compiled"])
 @pytest.mark.parametrize("m", [torch.zeros(3, 4), torch.zeros(2, 3, 0), torch.zeros(2, 3, 4, dtype=torch.int64)])
 def test_bad_input_raises_the_same_everywhere(m, backend) -> None:
     with pytest.raises(ValueError, match=r"m must be a floating tensor \[N, B, C\]"):
@@ -264,7 +280,8 @@ def test_compiles_without_a_graph_break(backend, device) -> None:
 
 
 def test_cpu_memory_is_a_hundredth_of_the_formulas() -> None:
-    """Peaks from the profiler, forward and backward: 2.7 MB where the formula by autograd holds some N * N * B * C."""
+    """Peaks from the profiler, forward and backward: 2.7 MB where the formula by autograd holds some N * N * B * C. The
+    compiled one has no buffers but those of its threads."""
 
     def peak(m: Tensor, backend: str) -> int:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -281,6 +298,7 @@ def test_cpu_memory_is_a_hundredth_of_the_formulas() -> None:
     ours = peak(m, "torch")
     assert 2**20 <= ours <= 4 * 2**20
     assert 100 * ours <= peak(m, "reference")
+    assert 2**19 <= peak(m, "compiled") <= 2 * 2**20
 
 
 @pytest.mark.gpu
