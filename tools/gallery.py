@@ -47,7 +47,7 @@ def main() -> None:
         page += [
             f"## {title}",
             "",
-            "```",
+            "```sh",
             f"gencore {command} -o {name}.png",
             "```",
             "",

@@ -1,0 +1,76 @@
+"""What the pages under docs/ tell a reader to run, runs: shell and Python blocks in their order, with small numbers."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(page for page in DOCS.glob("*.md") if "\n```sh" in page.read_text() or "\n```python" in page.read_text())
+SMALLER = {
+    "-n 64": "-n 4",
+    "-n 32": "-n 4",
+    "sample(64": "sample(4",
+    "0, 64)": "0, 4)",
+    "(64,)": "(4,)",
+    "steps=50": "steps=3",
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
+
+
+def smaller(code: str) -> str:
+    code = re.sub(r"^(gencore train .*)$", r"\1 --steps 2 --batch-size 8", code, flags=re.MULTILINE)
+    for what, instead in SMALLER.items():
+        code = code.replace(what, instead)
+    return code
+
+
+def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell command in this process: `gencore ...` or `python -m MODULE ...`."""
+    program, *arguments = shlex.split(line)
+    module = "gencore.cli" if program == "gencore" else arguments.pop(arguments.index("-m") + 1)
+    arguments = arguments[arguments[:1] == ["-m"] :]
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert end.value.code in (0, None), line
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path) -> None:
+    """The folder that docs/diffusion.md reads."""
+    network = diffusers.UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+    )
+    folder = tmp_path / "google-ddpm-folder"
+    diffusers.DDPMPipeline(unet=network, scheduler=diffusers.DDPMScheduler()).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page(page: Path, tmp_path: Path, downloaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    names: dict[str, object] = {"__name__": "page"}
+    found = re.findall(r"^```(sh|python)\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert found
+    for language, code in found:
+        if language == "python":
+            exec(compile(smaller(code), f"{page.name}:{language}", "exec"), names)
+        else:
+            for line in filter(None, smaller(code).splitlines()):
+                run_line(line, monkeypatch)
