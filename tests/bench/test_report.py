@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.report import main, regressions
+from bench.report import COMPILED, main, regressions, table
 
 
 def contestant(name: str, ratio: float, milliseconds: float, error: float) -> dict[str, Any]:
@@ -63,6 +63,24 @@ def test_missing_rows_and_peers_are_named() -> None:
     run["rows"][0]["contestants"].pop()
     assert regressions(result(), run) == ["look_up / 8x4 / peer: missing from the run"]
     assert regressions(result(), {"rows": []}) == ["look_up / 8x4: missing from the run"]
+
+
+@pytest.mark.parametrize(("ratio", "problems"), [(0.1, 0), (0.71, 0), (0.72, 1)])
+def test_our_other_contestants_may_become_faster_not_slower(ratio: float, problems: int) -> None:
+    runs = result(), result()
+    for run, of_run in zip(runs, (0.5, ratio), strict=True):
+        run["rows"][0]["contestants"].append(contestant(COMPILED, of_run, 2.0 * of_run, 0.0))
+    assert len(regressions(*runs)) == problems
+
+
+def test_the_table_has_a_peers_time_over_that_of_the_compiled_backend() -> None:
+    row = result()["rows"][0]
+    assert "| peer | 4.00x |  | 8.000 |" in "\n".join(table([row]))
+    row["contestants"].append(contestant(COMPILED, 0.5, 1.0, 0.0))
+    lines = "\n".join(table([row]))
+    assert "| peer | 4.00x | 8.00x | 8.000 |" in lines
+    assert f"| {COMPILED} | 0.50x |  | 1.000 |" in lines
+    assert "x" not in "".join(line.split("|")[5] for line in table([row | {"tests": "not run"}]))
 
 
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
