@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 Row = dict[str, Any]
-M_MMAP_THRESHOLD = -3  # of mallopt, from glibc's malloc.h; 32 MB is the most that it takes
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt, from glibc's malloc.h
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -121,7 +121,9 @@ def peak_extra_memory(run: Callable[[], Any]) -> int | None:
     del kept
     for plug in plugs:
         libc.free(plug)
+    # What glibc itself comes to in a process that has made and freed large tensors: their pages are kept.
     libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)
+    libc.mallopt(M_TRIM_THRESHOLD, 1 << 26)
     return None if peak is None else max(0, int(peak[1]) * 1024 - before)
 
 

@@ -117,11 +117,15 @@ def centre_codes(codebook: Tensor, bias: Tensor | None) -> CentredCodes:
     return CentredCodes(centre, codes.mul_(-2.0), offsets, usable, limits)
 
 
-def linear(rows_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor) -> Tensor:
-    """rows @ weights^T + offsets: [N, K]."""
-    if _has_onednn() and rows_ND.dtype == torch.float32 and rows_ND.device.type == "cpu":
+def linear(rows_ND: Tensor, weights_KD: Tensor, offsets_K: Tensor, out_NK: Tensor | None = None) -> Tensor:
+    """rows @ weights^T + offsets: [N, K]; in `out`, where oneDNN does not make it."""
+    if _by_onednn(weights_KD):
         return torch.ops.mkldnn._linear_pointwise(rows_ND, weights_KD, offsets_K, "none", [], "")
-    return torch.addmm(offsets_K, rows_ND, weights_KD.t())
+    return torch.addmm(offsets_K, rows_ND, weights_KD.t(), out=out_NK)
+
+
+def _by_onednn(weights: Tensor) -> bool:
+    return weights.dtype == torch.float32 and weights.device.type == "cpu" and _has_onednn()
 
 
 @functools.cache
@@ -156,8 +160,9 @@ def margin_of(norm_N: Tensor, limits: tuple[float, float, float], dim: int, cert
 
 
 class _Workspace(NamedTuple):
-    """Memory that every panel of rows uses again: at most 2 MB on the CPU."""
+    """Memory that every panel of rows uses again: at most 2 MB on the CPU, and the scores."""
 
+    scores: Tensor | None  # [rows of a product, K]
     smallest: Tensor  # [N, G]
     winners: Tensor  # [N, W]
     hits: Tensor  # [N, W]
@@ -165,10 +170,17 @@ class _Workspace(NamedTuple):
 
     @classmethod
     def like(cls, codes_KD: Tensor, num_rows: int, width: int) -> _Workspace:
-        num_codes, dim = codes_KD.shape
-        groups = min(num_codes, _CODES) // width
+        num_codes, dim = min(len(codes_KD), _CODES), codes_KD.shape[1]
+        groups = num_codes // width
         panel = max(1, min(num_rows, _PANEL[codes_KD.device.type] // max(dim, width, groups)))
-        return cls(*(codes_KD.new_empty((panel, columns)) for columns in (groups, width, width, dim)))
+        scores = None
+        if not _by_onednn(codes_KD):  # oneDNN takes none: new ones for each product cost up to a tenth
+            scores = codes_KD.new_empty(min(panel, _rows_of_a_product(codes_KD.device, num_codes)), num_codes)
+        return cls(scores, *(codes_KD.new_empty((panel, columns)) for columns in (groups, width, width, dim)))
+
+
+def _rows_of_a_product(device: torch.device, num_codes: int) -> int:
+    return max(_ROWS, _SCORES[device.type] // num_codes)
 
 
 def _two_levels(
@@ -180,7 +192,7 @@ def _two_levels(
     is not above it by more than the margin; the index is then any number below K.
     """
     num_rows, num_codes, width = len(centred_ND), len(weights_KD), work.winners.shape[1]
-    num_groups, step = num_codes // width, max(_ROWS, _SCORES[weights_KD.device.type] // num_codes)
+    num_groups, step = num_codes // width, _rows_of_a_product(weights_KD.device, num_codes)
     smallest_NG = work.smallest.view(-1)[: num_rows * num_groups].view(num_rows, num_groups)
     winners_NW = work.winners[:num_rows]
     best_N = winners_NW.new_empty(num_rows)
@@ -188,7 +200,8 @@ def _two_levels(
     first_group = torch.arange(step, device=winners_NW.device) * num_groups
     rows = (tensor.split(step) for tensor in (centred_ND, smallest_NG, winners_NW, best_N, group_N))
     for centred, smallest, winners, best, group in zip(*rows, strict=True):
-        score = linear(centred, weights_KD, offsets_K).view(len(centred), num_groups, width)
+        out = None if work.scores is None else work.scores.view(-1)[: len(centred) * num_codes].view(-1, num_codes)
+        score = linear(centred, weights_KD, offsets_K, out).view(len(centred), num_groups, width)
         torch.amin(score, -1, out=smallest)
         torch.min(smallest, 1, out=(best, group))
         torch.index_select(score.view(-1, width), 0, group + first_group[: len(centred)], out=winners)
@@ -344,7 +357,11 @@ def centre_rows(x_ND: Tensor, centre_D: Tensor, scale: float, memory_ND: Tensor)
 
 def _distances(x_ND: Tensor, codebook: Tensor, index_N: Tensor, memory_ND: Tensor) -> Tensor:
     """||x - codebook[index]||^2, [N]."""
-    return memory_ND.copy_(codebook.index_select(0, index_N)).sub_(x_ND).square_().sum(1)
+    if codebook.dtype == memory_ND.dtype:
+        torch.index_select(codebook, 0, index_N, out=memory_ND)
+    else:
+        memory_ND.copy_(codebook.index_select(0, index_N))
+    return memory_ND.sub_(x_ND).square_().sum(1)
 
 
 def search(
