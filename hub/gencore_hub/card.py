@@ -112,7 +112,7 @@ def _front_matter(card: Card) -> str:
         f"license: {yaml_string(card.license)}",
         f"pipeline_tag: {yaml_string(card.pipeline_tag)}",
         "tags:",
-        *[f"- {yaml_string(tag)}" for tag in tags],
+        *[f"- {yaml_string(tag)}" for tag in dict.fromkeys(tags)],
         "---",
     ]
     return "\n".join(lines)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import pickle
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
 import gencore
+import gencore_hub
+from gencore import pretrained
 from gencore.config import to_json
 from gencore.errors import GencoreError, PluginError
 from gencore.testing import no_network
@@ -29,8 +32,6 @@ def edit(folder: Path, **changes: object) -> None:
 
 
 def test_bundled_models_load_and_sample_without_a_network() -> None:
-    import gencore_hub
-
     assert {"dcgan-mnist", "vq-vae-mnist"} <= set(gencore_hub.bundled())
     for name in gencore_hub.bundled():
         with no_network():
@@ -49,10 +50,19 @@ def test_loading_leaves_the_random_state(saved: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_constructor_may_draw_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever device it is built on."""
+    from gencore_gan.networks import ConvGAN
+
+    build = ConvGAN.__init__
+    monkeypatch.setattr(
+        ConvGAN, "__init__", lambda self, config: (build(self, config), torch.randn(3, device="cpu"))[0]
+    )
+    test_loading_leaves_the_random_state(saved)
+
+
 def test_large_weights_are_not_drawn_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the file's to the bit all the same; and what no file replaces is drawn."""
-    from gencore import pretrained
-
     model = gencore.create("gan", hidden=[600, 600])
     model.save_pretrained(tmp_path / "model")
     skipped: list[int] = []
@@ -178,6 +188,112 @@ def test_a_place_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match="could not write"):
         gencore.from_pretrained(saved).save_pretrained(tmp_path / "file" / "below")
+
+
+def test_what_config_json_says_of_a_model(saved: Path) -> None:
+    described = pretrained.describe(gencore.from_pretrained(saved))
+    assert {name: described[name] for name in ("system", "family", "distribution")} == {
+        "system": "dcgan",
+        "family": "gan",
+        "distribution": {"name": "gencore", "version": version("gencore")},
+    }
+
+
+def test_the_version_of_a_config_is_its_classes(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gencore.from_pretrained(saved)
+    monkeypatch.setattr(type(model.config), "version", 7)
+    assert pretrained.describe(model)["config_version"] == 7
+
+
+def test_a_card_of_ones_own_is_kept(tmp_path: Path) -> None:
+    gencore.create("gan", hidden=[4]).save_pretrained(tmp_path, card="# mine\n")
+    assert (tmp_path / "README.md").read_text() == "# mine\n"
+
+
+@pytest.mark.parametrize("with_samples", [True, False])
+def test_the_card_shows_the_samples_that_there_are(with_samples: bool, tmp_path: Path) -> None:
+    model = gencore.create("gan", hidden=[4])
+    model.save_pretrained(tmp_path, samples=model.sample(4) if with_samples else None)
+    card = (tmp_path / "README.md").read_text()
+    assert (tmp_path / "samples.png").exists() == ("![samples](samples.png)" in card) == with_samples
+    assert str(tmp_path) in card
+
+
+def test_a_pushed_model_is_whole_and_its_card_names_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[tuple[str, dict[str, bytes], dict[str, object]]] = []
+
+    def push(folder: str, repo_id: str, **hub: object) -> str:
+        pushed.append((repo_id, {path.name: path.read_bytes() for path in Path(folder).iterdir()}, hub))
+        return "address"
+
+    monkeypatch.setattr(gencore_hub, "push", push)
+    model = gencore.create("gan", hidden=[4])
+    assert model.push_to_hub("me/model", samples=model.sample(4), private=True) == "address"
+    model.push_to_hub("me/model", card="# mine\n")
+    (repo_id, files, hub), (_, plain, _) = pushed
+    assert (repo_id, hub) == ("me/model", {"private": True})
+    assert {"config.json", "model.safetensors", "README.md", "samples.png"} <= set(files)
+    assert "from_pretrained('me/model')" in files["README.md"].decode()
+    assert plain["README.md"] == b"# mine\n"
+    assert "samples.png" not in plain
+
+
+@pytest.fixture
+def limits(saved: Path) -> pretrained._Limits:
+    """Of a directory with its weights in two files."""
+    (saved / "model-00002-of-00002.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
+    return pretrained._Limits(saved, {"weights": ["model.safetensors", "model-00002-of-00002.safetensors"]})
+
+
+def test_limits_follow_the_weights_of_all_files(limits: pretrained._Limits, saved: Path) -> None:
+    tensors = gencore.from_pretrained(saved).state_dict().values()
+    stored = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert limits.present == 2 * stored
+    assert limits.bytes == 8 * stored + pretrained.SPARE_BYTES
+    assert limits.steps == 100 * len(tensors) + pretrained.SPARE_STEPS
+
+
+@pytest.mark.parametrize("value", [10**9 + 1, -(10**9) - 1, [[10**9 + 1]], {"a": {"b": 10**9 + 1}}])
+def test_no_number_of_a_config_exceeds_the_bytes_of_the_weights(value: object, limits: pretrained._Limits) -> None:
+    limits.present = 10**9
+    limits.check_integers([10**9, {"a": -(10**9)}])
+    with pytest.raises(HubError, match="has the number -?1,000,000,001, but"):
+        limits.check_integers(value)
+
+
+@pytest.mark.parametrize("buffer", [True, False])
+def test_parameters_and_buffers_count_together(buffer: bool, limits: pretrained._Limits) -> None:
+    model = torch.nn.Linear(4, 5)
+    model.register_buffer("more", torch.zeros(25, dtype=torch.float64) if buffer else None, persistent=False)
+    limits.bytes = 100 + 200 * buffer
+    limits.check_size(model)
+    limits.bytes -= 1
+    with pytest.raises(HubError, match=f"describes a model of {300 if buffer else 100} bytes or more"):
+        limits.check_size(model)
+
+
+STEPS = {
+    "modules": lambda root, name: root.add_module(name, torch.nn.Identity()),
+    "buffers": lambda root, name: root.register_buffer(name, root.tensor),
+    "parameters": lambda root, name: root.register_parameter(name, root.parameter),
+    "operations": lambda root, name: root.tensor.add(1),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_constructions_without_end_are_stopped(
+    kind: str, limits: pretrained._Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = torch.nn.Module()
+    root.tensor, root.parameter = torch.zeros(1), torch.nn.Parameter(torch.zeros(1))
+    limits.steps = 20
+    with limits:
+        for i in range(19):
+            STEPS[kind](root, f"a{i}")
+        with pytest.raises(HubError, match="very many layers"):
+            [STEPS[kind](root, f"b{i}") for i in range(2)]
+    for i in range(30):  # no longer counted
+        STEPS[kind](root, f"c{i}")
 
 
 def test_saving_again_keeps_other_files_and_replaces_the_model(saved: Path) -> None:

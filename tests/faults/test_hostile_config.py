@@ -107,6 +107,7 @@ def test_the_watch_sees(watch: Watch, tmp_path: Path) -> None:
         ("iaf-vae", ("flow_hidden",), [1] * 5000),
         ("gan", ("hidden",), [1] * 100_000),
         ("gan", ("hidden",), [2**24, 2**24]),
+        ("gan", ("hidden",), [2048] * 12),
     ],
 )
 def test_a_huge_declaration_is_refused_at_once(
@@ -117,7 +118,9 @@ def test_a_huge_declaration_is_refused_at_once(
     for name in ("model.safetensors", "README.md"):
         (tmp_path / name).write_bytes((saved(system) / name).read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(put(config, ("config", *path), value)))
-    assert "do not belong together" in str(attempt(tmp_path))
+    told = str(attempt(tmp_path))
+    assert "do not belong together" in told
+    assert "cannot be built" not in told
 
 
 def test_loading_another_model_meanwhile_is_not_counted(saved: Callable[[str], Path]) -> None:
