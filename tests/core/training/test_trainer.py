@@ -12,6 +12,7 @@ from toys import Pair, PairConfig, data, fit, phase, recipe
 import gencore
 from gencore.data import Batches
 from gencore.errors import GencoreError, NonFiniteError
+from gencore.recipes import own_parameters, reached_parameters
 
 
 def product(objective, model, name, batch):
@@ -157,7 +158,9 @@ def test_averages() -> None:
         assert model.theta.item() == pytest.approx(0.3125)
         assert model.psi.item() == 1
     assert trainer.model.theta.item() == -1
-    assert gencore.EMA.half_life(10).decay ** 10 == pytest.approx(0.5)
+    average = gencore.EMA.half_life(10, parts=("critic",), name="slow")
+    assert average.decay**10 == pytest.approx(0.5)
+    assert (average.parts, average.name) == (("critic",), "slow")
 
 
 def test_stages_frozen_parts_and_growth() -> None:
@@ -265,6 +268,7 @@ def test_unknown_part_is_named() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
+        lambda: gencore.Phase(name="", parts=("a",)),
         lambda: gencore.Phase(name="x", parts=()),
         lambda: gencore.Phase(name="x", parts=("a",), repeats=0),
         lambda: gencore.Phase(name="x", parts=("a",), every=0),
@@ -273,8 +277,11 @@ def test_unknown_part_is_named() -> None:
         lambda: recipe(product, phase("critic"), phase("critic")),
         lambda: recipe(product, phase("critic"), steps=-1),
         lambda: gencore.EMA(decay=1.0),
+        lambda: gencore.EMA(decay=-0.1),
         lambda: gencore.EMA.half_life(0),
         lambda: recipe(product, phase("critic"), ema=(gencore.EMA(decay=0.1), gencore.EMA(decay=0.2))),
+        lambda: dataclasses.replace(recipe(product, phase("critic")), batch_size=0),
+        lambda: dataclasses.replace(recipe(product, phase("critic")), stages=()),
         lambda: gencore.Adam(learning_rate=0.0),
         lambda: gencore.Adam(betas=(0.9, 1.0)),
     ],
@@ -282,6 +289,27 @@ def test_unknown_part_is_named() -> None:
 def test_bad_recipes(bad) -> None:
     with pytest.raises(GencoreError, match="expected"):
         bad()
+
+
+def test_a_recipe_refuses_another_models_config() -> None:
+    with pytest.raises(GencoreError, match="'toy': Pair takes a PairConfig, received a ModelConfig"):
+        dataclasses.replace(recipe(product, phase("critic")), config=gencore.ModelConfig())
+
+
+def test_what_a_phase_steps_and_what_it_reaches() -> None:
+    """Frozen parts get neither steps nor gradients; a joint phase reaches all others."""
+    model = Pair(PairConfig())
+    (stage,) = recipe(product, phase("critic")).stages
+    joint, frozen = dataclasses.replace(phase("critic"), joint=True), dataclasses.replace(stage, frozen=("generator",))
+    for where, one, own, reached in (
+        (stage, phase("critic"), [model.psi], [model.psi]),
+        (stage, joint, [model.psi], [model.theta, model.psi]),
+        (frozen, joint, [model.psi], [model.psi]),
+    ):
+        assert list(map(id, own_parameters(model, where, one))) == list(map(id, own))
+        assert list(map(id, reached_parameters(model, where, one))) == list(map(id, reached))
+    with pytest.raises(GencoreError, match="'generator' of stage 'training' has no parameter to step"):
+        own_parameters(model, frozen, phase("generator"))
 
 
 def test_mixed_precision_trains() -> None:
