@@ -61,7 +61,7 @@ class RunSettings:
         words = ["gencore", "train", self.system]
         for name, value in to_json(self).items():
             option = "--" + name.replace("_", "-")
-            if name == "system" or value == defaults[name] or value == []:
+            if name == "system" or value == defaults[name]:
                 continue
             if isinstance(value, list):
                 words += [word for item in value for word in (option, item)]

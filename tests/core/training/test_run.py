@@ -1,0 +1,136 @@
+"""A run's settings: checked, written as a command that gives them again, and turned into the recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from gencore.cli.app import app
+from gencore.config import to_json
+from gencore.errors import GencoreError
+from gencore.training import run
+from gencore.training.run import RunSettings
+
+COUNT = st.integers(1, 10**6)
+WORD = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1)
+SETTINGS = st.builds(
+    RunSettings,
+    system=st.sampled_from(["wgan-gp", "vq-vae"]),
+    data=st.none() | WORD,
+    set=st.lists(WORD, max_size=3).map(tuple),
+    seed=st.integers(0, 2**40),
+    precision=st.sampled_from(["no", "bf16"]),
+    tracker=st.sampled_from(["none", "tensorboard"]),
+    **dict.fromkeys(("steps", "batch_size", "image_size"), st.none() | COUNT),
+    **dict.fromkeys(("checkpoint_every", "sample_every", "log_every", "keep", "accumulation"), COUNT),
+    **dict.fromkeys(("skip_corrupt", "compile", "shard"), st.booleans()),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(SETTINGS, WORD)
+def test_the_command_gives_the_settings_again(wanted: RunSettings, out: str) -> None:
+    caught: list[tuple[Any, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "train", lambda *arguments, **options: caught.append((*arguments, options)))
+        program, *arguments = shlex.split(wanted.command(Path(out)))
+        done = CliRunner().invoke(app, arguments)
+    assert program == "gencore"
+    assert done.exit_code == 0, done.output
+    assert caught == [(wanted, Path(out), {"resume": False, "quiet": False})]
+
+
+def test_a_command_names_what_differs_from_the_defaults() -> None:
+    assert RunSettings(system="gan", steps=5).command(Path("a b")) == "gencore train gan --steps 5 --out 'a b'"
+    assert run.resume_command(Path("a b")) == "gencore train --resume --out 'a b'"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoint_every", "sample_every", "log_every", "keep", "accumulation", "steps", "batch_size", "image_size"],
+)
+def test_counts_are_at_least_one(name: str) -> None:
+    RunSettings(system="gan", **{name: 1})
+    with pytest.raises(GencoreError, match=f"{name} is 0; expected at least 1"):
+        RunSettings(system="gan", **{name: 0})
+
+
+def test_a_seed_is_not_negative() -> None:
+    with pytest.raises(GencoreError, match="seed is -1; expected 0 or more"):
+        RunSettings(system="gan", seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("width=4", {"width": 4}),
+        ("learning-rate=1e-3", {"learning_rate": 1e-3}),
+        ("hidden=[4, 5]", {"hidden": (4, 5)}),
+        ("loss=wasserstein", {"loss": "wasserstein"}),
+        ("name=a=b", {"name": "a=b"}),
+        ("note=", {"note": ""}),
+    ],
+)
+def test_an_override_is_json_or_text(pair: str, expected: dict[str, Any]) -> None:
+    assert run.parse_overrides((pair,)) == expected
+
+
+@pytest.mark.parametrize("pair", ["width", "=4", ""])
+def test_an_override_has_a_name_and_a_value(pair: str) -> None:
+    with pytest.raises(GencoreError, match=r"expected name=value"):
+        run.parse_overrides((pair,))
+
+
+def test_a_recipe_is_fitted_to_its_data_and_the_user_has_the_last_word() -> None:
+    source = SimpleNamespace(shape=(1, 8, 8), num_classes=10)
+    made = run.make_recipe(RunSettings(system="ddpm", steps=7, batch_size=3), source)
+    assert (made.config.data_shape, made.config.num_classes) == ((1, 8, 8), 10)
+    assert (made.stages[0].steps, made.batch_size) == (7, 3)
+    made = run.make_recipe(RunSettings(system="ddpm", steps=7, set=("steps=9", "num_classes=null")), source)
+    assert (made.stages[0].steps, made.config.num_classes) == (9, None)
+    unlabelled = SimpleNamespace(shape=(1, 8, 8), num_classes=None)
+    assert run.make_recipe(RunSettings(system="ddpm"), unlabelled).config.num_classes is None
+    run.make_recipe(RunSettings(system="wgan-gp"), source)  # has no such argument
+
+
+def test_the_next_command_shows_what_the_system_can_do() -> None:
+    commands = [
+        run.next_command(RunSettings(system=name), Path("a b"))
+        for name in ("gan", "deep-autoencoder", "noisy-classifier")
+    ]
+    for command, expected in zip(
+        commands, ("gencore sample 'a b'", "gencore reconstruct 'a b'", "python -c"), strict=True
+    ):
+        assert command.startswith(expected)
+    assert "gencore.from_pretrained('a b')" in shlex.split(commands[2])[2]
+
+
+def test_a_run_is_begun_once_and_resumed_with_its_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = RunSettings(system="gan", steps=5)
+    with pytest.raises(GencoreError, match=r"no run\.json: there is no run to resume"):
+        run._check_directory(mine, tmp_path, resume=True)
+    run._check_directory(mine, tmp_path, resume=False)
+    (tmp_path / "run.json").write_text(json.dumps(to_json(mine)))
+    run._check_directory(mine, tmp_path, resume=True)
+    with pytest.raises(GencoreError, match="steps was 5, now 6; keep was 2, now 3"):
+        run._check_directory(dataclasses.replace(mine, steps=6, keep=3), tmp_path, resume=True)
+    with pytest.raises(GencoreError, match="holds a run already"):
+        run._check_directory(mine, tmp_path, resume=False)
+    monkeypatch.setenv("RANK", "1")  # the first process may have written it meanwhile
+    run._check_directory(mine, tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"system": "gan", "stepz": 5}', '{"system": "gan", "keep": 0}'])
+def test_settings_that_cannot_be_read_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(GencoreError, match=r"run\.json cannot be read"):
+        run.load_settings(tmp_path)
