@@ -134,3 +134,78 @@ def test_settings_that_cannot_be_read_are_named(text: str, tmp_path: Path) -> No
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(GencoreError, match=r"run\.json cannot be read"):
         run.load_settings(tmp_path)
+
+
+def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gencore.data
+    from gencore.training import trainer
+    from gencore.training.callbacks import Checkpoints, GracefulStop, MetricsLog, ProgressBar, SampleGrids
+
+    class CaughtError(Exception):
+        pass
+
+    def catch(*arguments: object, **options: object) -> None:
+        raise CaughtError(arguments, options)
+
+    opened: list[Any] = []
+    source = SimpleNamespace(shape=(1, 8, 8), num_classes=10)
+    monkeypatch.setattr(
+        gencore.data, "open_source", lambda name, **options: (opened.append((name, options)), source)[1]
+    )
+    monkeypatch.setattr(trainer, "Trainer", catch)
+    chosen = RunSettings(
+        system="gan",
+        data="folder",
+        steps=3,
+        seed=4,
+        image_size=5,
+        skip_corrupt=True,
+        checkpoint_every=6,
+        sample_every=7,
+        log_every=8,
+        keep=9,
+        accumulation=10,
+        precision="bf16",
+        compile=True,
+        shard=True,
+        tracker="tensorboard",
+    )
+    with pytest.raises(CaughtError) as caught:
+        run.train(chosen, tmp_path, quiet=True)
+    (recipe, given_source), options = caught.value.args
+    assert opened == [("folder", {"image_size": 5, "skip_corrupt": True})]
+    assert given_source is source
+    assert recipe.stages[0].steps == 3
+    callbacks = {type(callback): callback for callback in options.pop("callbacks")}
+    assert options == {"seed": 4, "accumulation": 10, "precision": "bf16", "compile": True, "shard": True}
+    assert list(callbacks) == [MetricsLog, ProgressBar, SampleGrids, GracefulStop, Checkpoints]
+    assert (callbacks[MetricsLog].every, callbacks[MetricsLog].trackers) == (8, True)
+    assert callbacks[ProgressBar].quiet
+    assert (callbacks[SampleGrids].every, callbacks[SampleGrids].seed) == (7, 4)
+    assert (callbacks[Checkpoints].every, callbacks[Checkpoints].keep) == (6, 9)
+    source.shape = (500,)
+    with pytest.raises(CaughtError) as caught:
+        run.train(RunSettings(system="document-autoencoder"), tmp_path)
+    assert opened[1] == (gencore.recipe("document-autoencoder").data, {"image_size": None, "skip_corrupt": False})
+    plain = {type(callback): callback for callback in caught.value.args[1]["callbacks"]}
+    assert not plain[MetricsLog].trackers
+    assert not plain[ProgressBar].quiet
+
+
+def test_a_later_checkpoint_is_resumed(tmp_path: Path) -> None:
+    few = RunSettings(system="gan", steps=4, batch_size=8, set=("hidden=[4]",), checkpoint_every=1, keep=4)
+    run.train(few, tmp_path / "new" / "run", quiet=True)
+    out = tmp_path / "new" / "run"
+    lines = (out / "metrics.jsonl").read_text()
+    weights = (out / "model.safetensors").read_bytes()
+    for path in out.iterdir():  # a kill between the last checkpoint and the model
+        if path.is_file() and path.name not in ("run.json", "metrics.jsonl"):
+            path.unlink()
+    run.train(few, out, resume=True, quiet=True)  # at its end: nothing is trained, the model is written again
+    assert (out / "metrics.jsonl").read_text() == lines
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert (out / "samples.png").is_file()
+    card = (out / "README.md").read_text()
+    assert few.command(out) in card
+    assert "Trained for 4 of 4 iterations." in card
+    assert "UCI" in card or "digits" in card
