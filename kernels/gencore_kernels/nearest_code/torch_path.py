@@ -27,7 +27,7 @@ from torch import Tensor
 _SCORES = {"cpu": 1 << 18, "cuda": 1 << 26}
 _ROWS = 128
 _CODES = 1 << 13
-_PANEL = {"cpu": 1 << 17, "cuda": 1 << 26}
+_PANEL = {"cpu": 1 << 18, "cuda": 1 << 26}
 _PAIRS = 1 << 16
 _CROWD = 16  # candidates a row from which copies of a code are looked for
 
@@ -160,12 +160,11 @@ def margin_of(norm_N: Tensor, limits: tuple[float, float, float], dim: int, cert
 
 
 class _Workspace(NamedTuple):
-    """Memory that every panel of rows uses again: at most 2 MB on the CPU, and the scores."""
+    """Memory that every panel of rows uses again: at most 3 MB on the CPU, and the scores."""
 
     scores: Tensor | None  # [rows of a product, K]
     smallest: Tensor  # [N, G]
     winners: Tensor  # [N, W]
-    hits: Tensor  # [N, W]
     rows: Tensor  # [N, D]
 
     @classmethod
@@ -176,7 +175,7 @@ class _Workspace(NamedTuple):
         scores = None
         if not _by_onednn(codes_KD):  # oneDNN takes none: new ones for each product cost up to a tenth
             scores = codes_KD.new_empty(min(panel, _rows_of_a_product(codes_KD.device, num_codes)), num_codes)
-        return cls(scores, *(codes_KD.new_empty((panel, columns)) for columns in (groups, width, width, dim)))
+        return cls(scores, *(codes_KD.new_empty((panel, columns)) for columns in (groups, width, dim)))
 
 
 def _rows_of_a_product(device: torch.device, num_codes: int) -> int:
@@ -208,7 +207,7 @@ def _two_levels(
         del score  # before the next one is made
     # Hits as floats and their product with the column numbers: argmin and boolean masks are 9 times slower. Every hit
     # adds W, so that the product tells one from several.
-    hits_NW = torch.le(winners_NW, (best_N + margin_N)[:, None], out=work.hits[:num_rows])
+    hits_NW = torch.le(winners_NW, (best_N + margin_N)[:, None], out=winners_NW)
     place_N = hits_NW @ torch.arange(width, 2 * width, dtype=hits_NW.dtype, device=hits_NW.device)
     column_N = place_N.long().sub_(width).clamp_(0, width - 1)
     rival_N = smallest_NG.scatter_(1, group_N[:, None], math.inf).amin(1)
