@@ -109,11 +109,13 @@ def diffusion_step(
         )
     choice = choose(STEP, backend, x, out, table, step, uncond=uncond, noise=noise, seeds=seeds, threshold=threshold)
     implementation = choice.implementation
-    if implementation == "reference" or (implementation != "triton" and torch.compiler.is_compiling()):
+    tracing = torch.compiler.is_compiling()
+    # torch.compile gets the lines of a plain step, to fuse them. A threshold's would make it sort whole samples.
+    if implementation == "reference" or (implementation != "triton" and tracing and threshold is None):
         return reference.diffusion_step(x, out, table, step, uncond, noise, seeds, threshold).contiguous()
     if threshold is not None:
         _refuse_gradient("a dynamic threshold", implementation, [x, out, uncond, noise])
-    if implementation != "triton" and type(x) is Tensor and not torch.is_grad_enabled():
+    if implementation != "triton" and type(x) is Tensor and not torch.is_grad_enabled() and not tracing:
         # Nothing to record and nobody tracing: the dispatcher would take as long as a small step.
         return _step(x, out, table, step, uncond, noise, seeds, threshold, implementation)
     return _step_op(x, out, table, step, uncond, noise, seeds, threshold, implementation)

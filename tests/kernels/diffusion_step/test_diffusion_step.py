@@ -364,6 +364,16 @@ def test_compiles_without_a_graph_break_and_once_for_all_steps(threshold, backen
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize("threshold", [None, 0.9])
+def test_compiled_by_inductor_is_the_reference(threshold) -> None:
+    x, out, uncond, noise = torch.randn(4, 4, 3, 8, 8).unbind(0)
+    step, options = torch.tensor(20), {"uncond": uncond, "noise": noise, "threshold": threshold}
+    torch._dynamo.reset()
+    with torch.no_grad():
+        actual = torch.compile(diffusion_step, fullgraph=True)(x, out, DEFAULT, step, backend="torch", **options)
+    close(actual, diffusion_step(x.double(), out.double(), DEFAULT, step, backend="reference", **options), 5e-6)
+
+
 @pytest.mark.gpu
 def test_gpu_graph_serves_every_step() -> None:
     table = DEFAULT.cuda()
