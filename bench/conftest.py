@@ -1,4 +1,5 @@
-"""The benchmark harness: contestants of one case run in turn in one process, on one thread, by process CPU time.
+"""The benchmark harness: contestants of one case run in turn in one process, on one thread, by process CPU time, or on
+a GPU by its own clock.
 
 A suite calls the fixture `race` once a case. It first runs the operation's own tests (once a session and operation),
 then measures each contestant's error and peak extra memory, then times all of them interleaved, and adds a row to
@@ -12,6 +13,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes
+import functools
 import gc
 import json
 import platform
@@ -127,27 +129,66 @@ def peak_extra_memory(run: Callable[[], Any]) -> int | None:
     return None if peak is None else max(0, int(peak[1]) * 1024 - before)
 
 
+def peak_extra_gpu_memory(run: Callable[[], Any]) -> int:
+    """Bytes of the GPU by which a second run raises what torch has given out, results included."""
+    run()
+    gc.collect()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    kept = run()
+    torch.cuda.synchronize()
+    del kept
+    return torch.cuda.max_memory_allocated() - before
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    """Of this process, whatever else the machine does."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+@functools.cache
+def larger_than_any_cache() -> torch.Tensor:
+    return torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
+
+
+def gpu_seconds(run: Callable[[], Any]) -> float:
+    """Between two events of the stream, with none of the inputs in the cache."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    larger_than_any_cache().zero_()
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
 class Results:
     """Rows of this session, and the verdict of each operation's tests."""
 
     def __init__(self, skip_tests: bool) -> None:
         self.rows: list[Row] = []
         self.skip_tests = skip_tests
-        self.verdicts: dict[str, str] = {}
+        self.verdicts: dict[tuple[str, bool], str] = {}
 
-    def verdict(self, tests: str) -> str:
-        """Runs the tests in this folder, once. Fails the benchmark if one fails: a wrong kernel has no speed."""
+    def verdict(self, tests: str, on_gpu: bool) -> str:
+        """Runs the tests in this folder, once, where the contestants run. Fails the benchmark if one fails: a wrong
+        kernel has no speed."""
         if self.skip_tests:
             return "not run"
-        if tests not in self.verdicts:
+        if (tests, on_gpu) not in self.verdicts:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "kernels"), *sys.path])}
+            if on_gpu:
+                environment |= {"GENCORE_TEST_GPU": "1", "TRITON_INTERPRET": "0"}
             run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
             done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 pytest.fail(f"{tests} does not pass, so no speed is reported:\n{done.stdout[-2000:]}", pytrace=False)
             changed = command("git", "status", "--porcelain", "--", tests)
-            self.verdicts[tests] = "passed, with uncommitted changes" if changed else "passed"
-        return self.verdicts[tests]
+            self.verdicts[tests, on_gpu] = "passed, with uncommitted changes" if changed else "passed"
+        return self.verdicts[tests, on_gpu]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -176,10 +217,10 @@ Race = Callable[..., Row]
 
 @pytest.fixture
 def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
-    """race(operation, case, contestants, error=..., error_unit=..., tests=...) -> the row.
+    """race(operation, case, contestants, error=..., error_unit=..., tests=..., on_gpu=...) -> the row.
 
     contestants: name -> function of no arguments; the first is ours. error: result of a contestant -> number, against
-    float64. tests: the folder that must pass first, default tests/kernels/<operation>.
+    float64. tests: the folder that must pass first, default tests/kernels/<operation>. on_gpu: their tensors are there.
     """
     results = request.config.stash[RESULTS]
 
@@ -191,19 +232,19 @@ def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
         error: Callable[[Any], float],
         error_unit: str,
         tests: str | None = None,
+        on_gpu: bool = False,
     ) -> Row:
-        verdict = results.verdict(tests or f"tests/kernels/{operation}")
+        verdict = results.verdict(tests or f"tests/kernels/{operation}", on_gpu)
         errors = {name: float(error(contestant())) for name, contestant in contestants.items()}  # compiles, too
-        peaks = {name: peak_extra_memory(contestant) for name, contestant in contestants.items()}
+        peak_of, seconds_of = (peak_extra_gpu_memory, gpu_seconds) if on_gpu else (peak_extra_memory, cpu_seconds)
+        peaks = {name: peak_of(contestant) for name, contestant in contestants.items()}
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
 
         def one_round() -> None:
             names = list(contestants)
             first = len(seconds[names[0]]) % len(names)  # another begins each round, none always follows one peer
             for name in names[first:] + names[:first]:
-                start = time.process_time()
-                contestants[name]()
-                seconds[name].append(time.process_time() - start)
+                seconds[name].append(seconds_of(contestants[name]))
 
         benchmark.pedantic(one_round, rounds=request.config.getoption("--bench-rounds"), warmup_rounds=1)
         best = {name: min(times[1:]) for name, times in seconds.items()}

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from gencore_kernels.diffusion_step import diffusion_step, quantile_abs, reference, step_table
 
-GUIDANCE = 5.0
 TIMESTEPS = list(range(500, 100, -20))
 SHAPES = [(64, 3, 64, 64), (16, 3, 128, 128), (16, 3, 256, 256), (256, 3, 32, 32)]
 
@@ -28,17 +27,20 @@ torch.empty(7 << 20)
 class Case:
     """The same steps prepared for diffusers' DDIM with eta = 1 and for ours."""
 
-    def __init__(self, shape: tuple[int, ...], threshold: float | None) -> None:
-        self.x, self.out, self.uncond, self.noise = (torch.randn(shape) for _ in range(4))
+    guidance = 5.0
+
+    def __init__(self, shape: tuple[int, ...], threshold: float | None, device: str = "cpu") -> None:
+        self.x, self.out, self.uncond, self.noise = (torch.randn(shape, device=device) for _ in range(4))
         largest = 1.5 if threshold else 1.0
         self.scheduler = DDIMScheduler(
             clip_sample=threshold is None, thresholding=threshold is not None, sample_max_value=largest
         )
         self.scheduler.set_timesteps(50)
         timesteps = self.scheduler.timesteps
-        self.table = step_table(self.scheduler.alphas_cumprod, timesteps, eta=1.0, clip=largest, guidance=GUIDANCE)
+        options = {"eta": 1.0, "clip": largest, "guidance": self.guidance}
+        self.table = step_table(self.scheduler.alphas_cumprod, timesteps, **options).to(device)
         self.timesteps = TIMESTEPS if threshold is None else TIMESTEPS[:5]
-        self.steps = [(timesteps == t).nonzero().squeeze() for t in self.timesteps]
+        self.steps = [(timesteps == t).nonzero().squeeze().to(device) for t in self.timesteps]
         self.threshold = threshold
 
     def ours(self, backend: str, step: Callable[..., Tensor] = diffusion_step) -> Callable[[], Tensor]:
@@ -56,14 +58,18 @@ class Case:
     def diffusers(self) -> Tensor:
         x = self.x
         for t in self.timesteps:
-            out = self.uncond + GUIDANCE * (self.out - self.uncond)
+            out = self.uncond + self.guidance * (self.out - self.uncond)
             x = self.scheduler.step(out, t, x, eta=1.0, variance_noise=self.noise).prev_sample
         return x
 
+    def exact(self, steps: list[Tensor], noise: Tensor) -> Tensor:
+        x, (out, uncond, noise) = self.x.double(), (t.double() for t in (self.out, self.uncond, noise))
+        for place in steps:
+            x = reference.diffusion_step(x, out, self.table, place, uncond, noise, None, self.threshold)
+        return x
+
     def error(self) -> Callable[[Tensor], float]:
-        exact, (out, uncond, noise) = self.x.double(), (t.double() for t in (self.out, self.uncond, self.noise))
-        for place in self.steps:
-            exact = reference.diffusion_step(exact, out, self.table, place, uncond, noise, None, self.threshold)
+        exact = self.exact(self.steps, self.noise)
         return lambda y: (y.double() - exact).abs().max().item()
 
 
@@ -75,9 +81,8 @@ def test_step(race, shape, threshold) -> None:
         "gencore": case.ours("auto"),
         "gencore, backend compiled": case.ours("compiled"),
         "diffusers": case.diffusers,
+        "gencore inside torch.compile": case.ours("auto", torch.compile(diffusion_step)),
     }
-    if threshold is None:
-        contestants["gencore inside torch.compile"] = case.ours("auto", torch.compile(diffusion_step))
     kind = "clip" if threshold is None else "dynamic threshold"
     name = f"{'x'.join(map(str, shape))}, {len(case.steps)} steps, eta 1, {kind}, guidance, noise given"
     race("diffusion_step", name, contestants, error=case.error(), error_unit="max abs")

@@ -15,7 +15,6 @@ from gencore_kernels.nearest_code import nearest_code
 
 faiss.omp_set_num_threads(1)
 SHAPES = [(8192, 1024, 64), (4096, 8192, 32), (4096, 16384, 8), (4096, 1024, 256)]
-_SCORES = 1 << 18
 
 
 def ours(x: Tensor, codebook: Tensor) -> Tensor:
@@ -41,11 +40,11 @@ def expanded(x: Tensor, codebook: Tensor) -> Tensor:
     return (x.square().sum(1, keepdim=True) - 2.0 * x @ codebook.t() + codebook.square().sum(1)).argmin(1)
 
 
-def chunked(x: Tensor, codebook: Tensor) -> Tensor:
-    """The textbook form in chunks of about 1 MB, in place."""
-    squares, found = codebook.square().sum(1), torch.empty(len(x), dtype=torch.int64)
-    rows = max(16, _SCORES // len(codebook))
-    scores = torch.empty(rows, len(codebook))
+def chunked(x: Tensor, codebook: Tensor, most_scores: int = 1 << 18) -> Tensor:
+    """The textbook form in chunks, of about 1 MB unless told, in place."""
+    squares, found = codebook.square().sum(1), torch.empty(len(x), dtype=torch.int64, device=x.device)
+    rows = max(16, most_scores // len(codebook))
+    scores = codebook.new_empty(rows, len(codebook))
     for part, out in zip(x.split(rows), found.split(rows), strict=True):
         torch.addmm(squares, part, codebook.t(), alpha=-2, out=scores[: len(part)])
         torch.argmin(scores[: len(part)], 1, out=out)
@@ -54,7 +53,8 @@ def chunked(x: Tensor, codebook: Tensor) -> Tensor:
 
 def quantiser(codebook: Tensor, training: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """vector-quantize-pytorch with this codebook; training adds its EMA update, undone before the next call."""
-    module = VectorQuantize(dim=codebook.shape[1], codebook_size=len(codebook), kmeans_init=False).train(training)
+    module = VectorQuantize(dim=codebook.shape[1], codebook_size=len(codebook), kmeans_init=False)
+    module.to(codebook.device).train(training)
 
     @torch.no_grad()
     def run(x: Tensor, codebook: Tensor) -> Tensor:
