@@ -13,7 +13,10 @@ from torch import nn
 
 @functools.cache
 def missing_compiler() -> str | None:
-    """Why torch.compile cannot work on this machine, or None. Asked first: it would fail only at the first call."""
+    """Why torch.compile cannot work in this process, or None. Asked first: it would fail only at the first call, or not
+    at all: without assertions torch 2.13 wrote code that left a term of a sum out, and kept it on disk."""
+    if not __debug__:
+        return "python -O takes out assertions that torch.compile's code generator needs"
     if torch.cuda.is_available():
         try:
             import triton  # noqa: F401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -47,6 +49,16 @@ def test_without_a_compiler_it_says_so_and_runs_eager(monkeypatch: pytest.Monkey
         "Not compiled: there is no C++ compiler on this machine. Running eager."
     ]
     assert model.sample(2).shape == (2, 1, 8, 8)
+
+
+def test_without_assertions_nothing_is_compiled() -> None:
+    ask = "from gencore.compilation import missing_compiler; print(missing_compiler())"
+    answers = [
+        subprocess.run([sys.executable, *flags, "-c", ask], capture_output=True, text=True, check=True).stdout
+        for flags in ([], ["-O"])
+    ]
+    assert answers[0] == f"{compilation.missing_compiler()}\n"
+    assert answers[1] == "python -O takes out assertions that torch.compile's code generator needs\n"
 
 
 def test_more_shapes_than_the_compiler_keeps_run_eager() -> None:
