@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,11 @@ def _ours(entry: dict[str, Any]) -> bool:
     return str(entry["name"]).startswith("gencore")
 
 
+def _compiled_ratio(row: dict[str, Any]) -> float | None:
+    """Our backend compiled's time over our default's, where it took part."""
+    return next((entry["ratio"] for entry in row["contestants"] if entry["name"] == COMPILED), None)
+
+
 def megabytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 2**20:.1f} MB"
 
@@ -49,7 +55,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for row in rows:
         mark = "" if row["tests"] == "passed" else " (1)"
-        compiled = next((entry["ratio"] for entry in row["contestants"] if entry["name"] == COMPILED), None)
+        compiled = _compiled_ratio(row)
         for place, entry in enumerate(row["contestants"]):
             first, tested = place == 0, row["tests"].startswith("passed")
             ratio = f"{entry['ratio']:.2f}x{mark}" if tested else "tests not run"
@@ -64,33 +70,44 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield "\n(1) The tests passed, with changes that were not committed yet."
 
 
+def shown(data: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """What the plot shows of a file: by operation, case and peer, how many times its time is ours, and our backend
+    compiled's (NaN where there is none)."""
+    found = {}
+    for row in data["rows"]:
+        compiled = _compiled_ratio(row) or math.nan
+        for entry in row["contestants"][1:] if row["tests"].startswith("passed") else ():
+            if not _ours(entry):
+                label = f"{row['operation']}  {row['case']}  {entry['name']}"
+                found[label] = (entry["ratio"], entry["ratio"] / compiled)
+    return found
+
+
 def draw_plot(files: dict[str, dict[str, Any]], path: Path) -> None:
-    """One bar a peer: how many times its time is ours, on a logarithmic axis."""
+    """One column a machine; a bar a peer, and a dot for the backend compiled, on a logarithmic axis."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    bars = [
-        (f"{row['operation']}  {row['case']}  {entry['name']}", entry["ratio"])
-        for data in files.values()
-        for row in data["rows"]
-        if row["tests"].startswith("passed")
-        for entry in row["contestants"][1:]
-        if not _ours(entry)
-    ]
-    figure, axes = pyplot.subplots(figsize=(10, 0.8 + 0.24 * len(bars)))
-    labels, ratios = [bar[0] for bar in bars], [bar[1] for bar in bars]
-    axes.barh(
-        labels, [ratio - 1 for ratio in ratios], left=1, color=["#2a7f62" if r >= 1 else "#b5483a" for r in ratios]
-    )
-    axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlabel("peer's time / our time (right of 1: we are faster)")
-    axes.tick_params(axis="y", labelsize=7)
-    axes.invert_yaxis()
+    columns = {name: shown(data) for name, data in files.items()}
+    labels = list(dict.fromkeys(label for column in columns.values() for label in column))
+    size = (6 + 2.5 * len(columns), 0.8 + 0.2 * len(labels))
+    figure, places = pyplot.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False, figsize=size)
+    for axes, (name, column) in zip(places[0], columns.items(), strict=True):
+        ratios, compiled = zip(*(column.get(label, (1.0, math.nan)) for label in labels), strict=True)
+        colours = ["#2a7f62" if ratio >= 1 else "#b5483a" for ratio in ratios]
+        axes.barh(labels, [ratio - 1 for ratio in ratios], left=1, color=colours)
+        axes.plot(compiled, labels, "k.", markersize=4)
+        axes.axvline(1.0, color="black", linewidth=0.8)
+        axes.set_xscale("log")
+        axes.set_title(name, fontsize=7)
+        axes.tick_params(axis="y", labelsize=7)
+        axes.margins(y=0.002)
+    places[0][0].invert_yaxis()
+    figure.supxlabel("peer's time / our time (right of 1: we are faster); dots: of our backend compiled", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    figure.savefig(path, dpi=80, bbox_inches="tight")
     pyplot.close(figure)
 
 

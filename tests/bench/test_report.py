@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.report import COMPILED, main, regressions, table
+from bench.report import COMPILED, main, regressions, shown, table
 
 
 def contestant(name: str, ratio: float, milliseconds: float, error: float) -> dict[str, Any]:
@@ -92,3 +93,14 @@ def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "error 3 wrong rows, the baseline has 0" in capsys.readouterr().out
     assert main(["--table", str(good)]) == 0
     assert "| look_up | 8x4 | **gencore** |" in capsys.readouterr().out
+
+
+def test_the_plot_shows_peers_against_both_of_our_backends() -> None:
+    run = result()
+    run["rows"][0]["contestants"].insert(1, contestant(COMPILED, 0.5, 1.0, 0.0))
+    assert shown(run) == {"look_up  8x4  peer": (4.0, 8.0)}
+    without = shown(result())["look_up  8x4  peer"]
+    assert without[0] == 4.0
+    assert math.isnan(without[1])
+    run["rows"][0]["tests"] = "not run"
+    assert shown(run) == {}
