@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def test_a_range_is_mapped() -> None:
 
 class Augmented(Rows):
     def __getitem__(self, index: int) -> Any:
-        return (self.rows[index] + 0.1 * torch.randn(()) + 0.1 * float(np.random.normal())).clamp(-1, 1)
+        noise = torch.randn(()) + float(np.random.normal()) + random.gauss(0, 1)
+        return (self.rows[index] + 0.1 * noise).clamp(-1, 1)
 
 
 def test_looking_at_a_dataset_leaves_the_global_random_state() -> None:
@@ -73,6 +75,7 @@ def test_looking_at_a_dataset_leaves_the_global_random_state() -> None:
     [
         (Rows([]), {}, "is empty"),
         (Rows([torch.rand(1, 4, 4)] * 3), {}, r"looks like \[0, 1\].*value_range=\(0, 1\)"),
+        (Rows([torch.eye(4)[None]] * 3), {}, r"looks like \[0, 1\]"),
         (Rows([torch.full((1, 4, 4), 200.0)] * 3), {}, "from 200 to 200"),
         (Rows([torch.ones(2), torch.ones(3)]), {}, r"different shapes: \[\(2,\), \(3,\)\]"),
         (Rows([(torch.ones(2), 1)]), {}, "returns labels, but not how many classes"),

@@ -86,6 +86,9 @@ def test_cmyk_palette_transparency_and_32_bit_integers(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, 10, 20, 30])
     save(palette, tmp_path / "palette" / "a.png", transparency=1)
     assert only(tmp_path / "palette")[:, 0, 0].round().tolist() == [255, 255, 255]
+    grey = Image.fromarray(np.array([[25700, 51400]] * 2, np.uint16))
+    save(grey, tmp_path / "grey" / "a.png", transparency=25700)
+    assert only(tmp_path / "grey")[0].round().tolist() == [[255, 200]] * 2
     save(Image.fromarray(np.full((4, 4), 51400, np.int32)), tmp_path / "int" / "a.tif")
     assert only(tmp_path / "int").round().unique().tolist() == [200]
     save(Image.fromarray(np.full((4, 4), 70000, np.int32)), tmp_path / "wide" / "a.tif")

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gencore.data import open_source
+from gencore.data import gaussian, open_source
 from gencore.errors import GencoreError
 
 
@@ -26,11 +26,24 @@ def test_names(here: Path) -> None:
     assert open_source("digits", split="test", image_size=16, channels=1).shape == (1, 16, 16)
     assert open_source("ring").shape == (2,)
     assert open_source("gaussian").shape == (1,)
+    assert torch.equal(open_source("gaussian").fetch(torch.arange(9))["x"], gaussian().fetch(torch.arange(9))["x"])
     shifted = open_source("gaussian:3,0.1").fetch(torch.arange(1000))["x"]
     assert abs(shifted.mean() - 3) < 0.02
     assert not torch.equal(
         open_source("ring").fetch(torch.arange(9))["x"], open_source("ring", split="test").fetch(torch.arange(9))["x"]
     )
+
+
+def test_mnist_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*arguments: object, **options: object) -> tuple[object, ...]:
+        return arguments, options
+
+    monkeypatch.setattr("gencore.data.mnist_files.mnist_from_hub", opened)
+    assert open_source("mnist:hf://datasets/a/b@v1", split="test", image_size=14) == (
+        ("a/b", "test", 14),
+        {"revision": "v1"},
+    )
+    assert open_source("mnist:hf://datasets/a/b") == (("a/b", "train", None), {"revision": None})
 
 
 def test_paths(here: Path) -> None:
@@ -106,7 +119,5 @@ def test_any_text_is_opened_or_refused(spec: str) -> None:
 @settings(max_examples=50, deadline=None)
 @given(mean=st.floats(-1e6, 1e6), std=st.floats(0, 1e6))
 def test_gaussians_are_parsed(mean: float, std: float) -> None:
-    from gencore.data import gaussian
-
     opened = open_source(f"gaussian:{mean},{std}").fetch(torch.arange(5))["x"]
     assert torch.equal(opened, gaussian(mean, std).fetch(torch.arange(5))["x"])
