@@ -144,7 +144,7 @@ def test_guidance_refuses_a_classifier_that_does_not_fit() -> None:
     model = EDM(EDMConfig(data_shape=(2,), network=SMALL, sigma_min=0.01, sigma_max=50.0))
     with pytest.raises(GencoreError, match=r"shape \(3,\), the model for \(2,\)"):
         ClassifierGuided(model, classifier(data_shape=(3,)))
-    for changes in ({"sigma_max": 40.0}, {"sigma_min": 0.02}):
+    for changes in ({"sigma_max": 49.0}, {"sigma_min": 0.0102}):
         with pytest.raises(GencoreError, match="trained from sigma"):
             ClassifierGuided(model, classifier(**changes))
     guided = ClassifierGuided(model, classifier())

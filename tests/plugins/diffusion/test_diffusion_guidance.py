@@ -255,10 +255,12 @@ def test_slerp_and_interpolation() -> None:
     torch.testing.assert_close(path[[0, -1]], torch.stack([a, b]))
     norms = path.norm(dim=1) / a.norm()
     assert ((norms - 1).abs() < 0.1).all()
+    torch.testing.assert_close(slerp(a, 3 * a, torch.tensor([0.0, 0.25, 1.0])), torch.stack([a, 1.5 * a, 3 * a]))
     model, sampler = ideal_gaussian(0.0, 1.0, dim=2), DDIMSampler(steps=10)
     between = interpolate(model, sampler, seed=5, first=3, second=1, count=4)
     whole = sampler.sample(model, Noise(5, 0, 4))
     torch.testing.assert_close(between[[0, -1]], whole[[3, 1]])
+    torch.testing.assert_close(interpolate(model, sampler, seed=5, first=3, second=1, count=2), whole[[3, 1]])
     with pytest.raises(GencoreError, match="pass noise"):
         interpolate(model, DDPMSampler(steps=10))
     with pytest.raises(GencoreError, match="count is 1"):

@@ -273,6 +273,9 @@ def test_consistent_step_keeps_the_noise_level() -> None:
     assert ConsistentAnnealedSampler(eta=1 - t / s).step(s, t) == pytest.approx(EulerSampler().step(s, t), abs=1e-7)
     with pytest.raises(GencoreError, match="take eta >= 0.5"):
         ConsistentAnnealedSampler(eta=0.1).step(2.0, 1.0)
+    for eta in (0.0, 1.1, math.nan):
+        with pytest.raises(GencoreError, match="eta is"):
+            ConsistentAnnealedSampler(eta=eta)
 
 
 def test_sample_depends_on_seed_and_index_alone() -> None:

@@ -87,6 +87,11 @@ def test_grids() -> None:
     roots = torch.tensor(karras, dtype=torch.float64) ** (1 / 7)
     torch.testing.assert_close(roots.diff(), roots.diff().mean().expand(17))
     assert geometric == pytest.approx([10.0, 1.0, 0.1, 0.01])
+    assert schedules.karras(80.0, 20.0, 4, rho=1.0) == pytest.approx([80.0, 60.0, 40.0, 20.0])
+    for grid in (schedules.karras, schedules.geometric):
+        assert (grid(80.0, 0.002, 1), grid(80.0, 0.002, 2)) == ([80.0], [80.0, 0.002])
+    with pytest.raises(GencoreError, match="rho is 0"):
+        schedules.karras(80.0, 0.002, 4, rho=0.0)
 
 
 @pytest.mark.parametrize(

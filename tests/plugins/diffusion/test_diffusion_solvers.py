@@ -138,6 +138,9 @@ def test_churn_stays_in_the_model_s_range() -> None:
     assert HeunSampler(churn=10.0, churn_range=(1.0, 2.0)).raised(model, 3.0, 10) == 3.0
     assert HeunSampler(churn=10.0).raised(model, 1.0, 10) == pytest.approx(math.sqrt(2))  # gamma's cap
     assert HeunSampler(churn=1.0).raised(model, 1.0, 10) == pytest.approx(1.1)
+    for sigma, factor in ((0.04, 1.0), (0.05, 1.1), (50.0, 1.1), (51.0, 1.0)):  # the paper's range for ImageNet
+        raised = HeunSampler(churn=1.0).raised(ideal_gaussian(0.0, 1.0, sigma_max=80.0), sigma, 10)
+        assert raised == pytest.approx(factor * sigma)
 
 
 @pytest.mark.parametrize(("kind", "eta"), [(DPMSolverSampler, 0.0), (DPMSolverSDESampler, 1.0)])
