@@ -22,7 +22,7 @@ from gencore_ae.penalties import (
     normalise_columns,
     sigmoid_layer_jacobian,
 )
-from gencore_ae.reconstruction import Reconstruction
+from gencore_ae.reconstruction import Reconstruction, cosine
 
 
 def autograd_jacobian(encode: object, x: torch.Tensor) -> torch.Tensor:
@@ -64,19 +64,26 @@ def test_logit_output_is_the_mean_of_the_brightness() -> None:
 
 
 def test_linear_autoencoder_works_around_the_mean_of_what_it_saw() -> None:
-    """z = A (x - m), x = B z + m, with m the average over two steps' batches."""
-    recipe = gencore.recipe("linear-autoencoder", code_dim=3)
+    """z = A (x - m), x = B z + m, with m the average over two steps of two batches each."""
+    recipe = gencore.recipe("linear-autoencoder", code_dim=3, data_shape=(2, 4, 4))
     model, objective = recipe.model(recipe.config), recipe.stages[0].objective
-    x = torch.rand(2, 6, 1, 8, 8) * 2 - 1
-    for batch in x:
-        objective.loss(model, "autoencoder", {"x": batch})
+    x = torch.rand(2, 2, 6, 2, 4, 4) * 2 - 1
+    for batches in x:
+        for batch in batches:
+            objective.loss(model, "autoencoder", {"x": batch})
         with torch.no_grad():
             objective.after_step(model, "autoencoder")
-    mean = x.flatten(0, 1).mean(0)
+    mean, x = x.flatten(0, 2).mean(0), x[0, 0]
     torch.testing.assert_close(model.mean, mean)
-    z = (x[0] - mean).flatten(1) @ model.encoder[1].weight.T
-    torch.testing.assert_close(model.encode(x[0]), z)
-    torch.testing.assert_close(model.generate(z), (z @ model.decoder[0].weight.T).view(-1, 1, 8, 8) + mean)
+    z = (x - mean).flatten(1) @ model.encoder[1].weight.T
+    torch.testing.assert_close(model.encode(x), z)
+    torch.testing.assert_close(model.generate(z), (z @ model.decoder[0].weight.T).view(-1, 2, 4, 4) + mean)
+
+
+def test_a_rate_warms_up_in_a_line_and_falls_along_a_cosine() -> None:
+    falling, warmed = cosine(100), cosine(100, warm_up=9)
+    assert [falling(step) for step in (0, 50, 100, 200)] == pytest.approx([1.0, 0.5, 0.0, 0.0])
+    assert [warmed(step) / falling(step) for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
 
 
 # Convolution arithmetic
@@ -281,7 +288,12 @@ def test_labels_do_not_reach_the_training() -> None:
     [
         ("deep-autoencoder", {"error": "hinge"}, "hinge"),
         ("deep-autoencoder", {"error": "bernoulli", "data_shape": (7,)}, "images"),
+        ("denoising-autoencoder", {"error": "bernoulli", "data_shape": (7,)}, "images"),
         ("deep-autoencoder", {"code_dim": 0}, "code_dim"),
+        ("deep-autoencoder", {"hidden": (8, 0)}, "positive widths"),
+        ("linear-autoencoder", {"code_dim": 0}, "code_dim"),
+        ("linear-autoencoder", {"data_shape": (1, 0, 8)}, "positive sizes"),
+        ("contractive-autoencoder", {"data_shape": (1, 0, 8)}, "positive sizes"),
         ("conv-autoencoder", {"data_shape": (1, 7, 7)}, "image-size"),
         ("overcomplete-autoencoder", {"code_dim": 32}, "at least 64"),
         ("overcomplete-autoencoder", {"regulariser": "hope"}, "hope"),

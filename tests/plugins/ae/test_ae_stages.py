@@ -141,6 +141,16 @@ def test_frozen_encoder_keeps_parameters_and_statistics(encoder_rate: float, mov
     assert any(name.startswith("decoder") for name in changed)
 
 
+def test_rates_of_a_classifier() -> None:
+    """The head learns ten times as fast as the autoencoder did, the encoder beneath it a tenth."""
+    recipe = gencore.recipe("autoencoder-classifier", method="fine-tune", learning_rate=0.01, num_classes=2)
+    assert {phase.name: phase.optimizer.learning_rate for stage in recipe.stages for phase in stage.phases} == {
+        "autoencoder": 0.01,
+        "head": pytest.approx(0.1),
+        "encoder": pytest.approx(0.001),
+    }
+
+
 def test_rates_of_fine_tuning() -> None:
     """One step of plain gradient descent: the encoder moves a tenth as far along its gradient as the decoder."""
     recipe = gencore.recipe("transfer-autoencoder", encoder_rate=0.1, learning_rate=0.01)

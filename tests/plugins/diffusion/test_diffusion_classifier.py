@@ -147,6 +147,7 @@ def test_guidance_refuses_a_classifier_that_does_not_fit() -> None:
     for changes in ({"sigma_max": 49.0}, {"sigma_min": 0.0102}):
         with pytest.raises(GencoreError, match="trained from sigma"):
             ClassifierGuided(model, classifier(**changes))
+    ClassifierGuided(model, classifier(sigma_min=0.01, sigma_max=50.0))
     guided = ClassifierGuided(model, classifier())
     with pytest.raises(GencoreError, match="integers from 0 to 1"):
         DDIMSampler(steps=2).sample(guided, Noise(0, 0, 2), condition=torch.tensor([0, 5]))

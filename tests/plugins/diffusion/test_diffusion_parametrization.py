@@ -102,6 +102,11 @@ def test_sigmas_must_fall(sigmas: list[float]) -> None:
         schedules.check_sigmas(sigmas)
 
 
+def test_unknown_schedules_are_refused() -> None:
+    with pytest.raises(GencoreError, match="quadratic"):
+        schedules.betas("quadratic", 10)
+
+
 def test_zero_terminal_signal_is_refused() -> None:
     with pytest.raises(GencoreError, match="reaches 0"):
         schedules.sigmas_of(torch.tensor([0.5, 0.0]))
