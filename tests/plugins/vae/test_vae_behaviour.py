@@ -123,9 +123,10 @@ class BlindPixelVAE(PixelVAE):
 
 
 def test_pixel_vae_beats_both_its_parents() -> None:
-    """At k = 50: PixelVAE -16.2 with a KL of 2.3 (less than the VAE's 6.4), VAE -17.2, masked convolutions -17.3."""
-    recipe = gencore.recipe("pixel-vae", steps=1000, binarization="none", learning_rate=2e-3)
-    x = binary("test")[:100]
+    """At k = 50, over seeds: PixelVAE -16.7 to -16.8 with a KL of 2.5 (less than the VAE's 6.4), VAE -17.2 to -17.3,
+    masked convolutions -17.9. (The first 100 images alone are easy for the VAE: -16.6.)"""
+    recipe = gencore.recipe("pixel-vae", steps=1500, binarization="none")
+    x = binary("test")
     both = train(recipe, binary("train"))
     blind = train(dataclasses.replace(recipe, model=BlindPixelVAE), binary("train"))
     assert mean_bound(both, x, 50) > mean_bound(blind, x, 50) + 0.4
