@@ -101,8 +101,6 @@ def diffusion_step(
     """
     step = _checked_step(x, table, step)
     _check_tensors(x, {"out": out, "uncond": uncond, "noise": noise}, seeds)
-    if noise is not None and seeds is not None:
-        raise ValueError("got both noise and seeds: pass noise to add it as it is, or seeds to have it drawn")
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ValueError(
             f"threshold must be a quantile in [0, 1] or None, got {threshold}: 0.995 is the 99.5th percentile"
@@ -168,7 +166,8 @@ def _checked_step(x: Tensor, table: Tensor, step: Tensor | int) -> Tensor:
 
 
 def _check_tensors(x: Tensor, others: dict[str, Tensor | None], seeds: Tensor | None) -> None:
-    """ValueError unless the tensors are floating, of x's shape and on x's device, and the seeds int64 [batch]."""
+    """ValueError unless the tensors are floating, of x's shape and on x's device, and the seeds int64 [batch] and
+    without noise beside them."""
     if x.dim() < 1 or not x.is_floating_point():
         raise ValueError(f"x must be a floating tensor [batch, ...], got {x.dtype} {tuple(x.shape)}")
     for name, tensor in others.items():
@@ -184,6 +183,8 @@ def _check_tensors(x: Tensor, others: dict[str, Tensor | None], seeds: Tensor | 
             f"seeds must be int64 [{x.shape[0]}] on {x.device}, one a sample, "
             f"got {seeds.dtype} {tuple(seeds.shape)} on {seeds.device}"
         )
+    if others["noise"] is not None and seeds is not None:
+        raise ValueError("got both noise and seeds: pass noise to add it as it is, or seeds to have it drawn")
 
 
 def _step(
