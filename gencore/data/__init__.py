@@ -10,20 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gencore.data.array_source import arrays as arrays
     from gencore.data.batches import Batches as Batches
-    from gencore.data.bundled import digits as digits
-    from gencore.data.dataset import from_dataset as from_dataset
-    from gencore.data.folder import image_folder as image_folder
-    from gencore.data.mnist_files import mnist as mnist
-    from gencore.data.mnist_files import mnist_from_hub as mnist_from_hub
     from gencore.data.opening import open_source as open_source
     from gencore.data.source import Batch as Batch
-    from gencore.data.source import InMemory as InMemory
     from gencore.data.source import Source as Source
     from gencore.data.source import check_batch as check_batch
-    from gencore.data.synthetic import gaussian as gaussian
-    from gencore.data.synthetic import ring as ring
+    from gencore.data.sources.arrays import arrays as arrays
+    from gencore.data.sources.bundled import digits as digits
+    from gencore.data.sources.dataset import from_dataset as from_dataset
+    from gencore.data.sources.folder import image_folder as image_folder
+    from gencore.data.sources.memory import InMemory as InMemory
+    from gencore.data.sources.mnist import mnist as mnist
+    from gencore.data.sources.mnist import mnist_from_hub as mnist_from_hub
+    from gencore.data.sources.synthetic import gaussian as gaussian
+    from gencore.data.sources.synthetic import ring as ring
     from gencore.data.views import inverted as inverted
     from gencore.data.views import labelled_and_unlabelled as labelled_and_unlabelled
     from gencore.data.views import resized as resized
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from gencore.data.views import weighted as weighted
 
 _HOME = {
-    "arrays": "array_source",
+    "arrays": "sources.arrays",
     "Batches": "batches",
-    "from_dataset": "dataset",
-    "digits": "bundled",
-    "image_folder": "folder",
-    "mnist": "mnist_files",
-    "mnist_from_hub": "mnist_files",
+    "from_dataset": "sources.dataset",
+    "digits": "sources.bundled",
+    "image_folder": "sources.folder",
+    "mnist": "sources.mnist",
+    "mnist_from_hub": "sources.mnist",
     "open_source": "opening",
     "Batch": "source",
-    "InMemory": "source",
+    "InMemory": "sources.memory",
     "Source": "source",
     "check_batch": "source",
-    "gaussian": "synthetic",
-    "ring": "synthetic",
+    "gaussian": "sources.synthetic",
+    "ring": "sources.synthetic",
     "inverted": "views",
     "labelled_and_unlabelled": "views",
     "resized": "views",

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from gencore.data.source import check_image_range, finite_bounds
+from gencore.data.ranges import check_image_range, finite_bounds
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-from gencore.data.bundled import Split, check_split, digits
 from gencore.data.source import Source
+from gencore.data.sources.bundled import Split, check_split, digits
 from gencore.errors import GencoreError, suggest
 
 NAMES = ("digits", "ring", "gaussian", "mnist")
@@ -47,7 +47,7 @@ def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, c
     path = os.path.expanduser(spec)
     is_name = name in NAMES
     if not is_name and os.path.isdir(path):
-        from gencore.data.folder import image_folder
+        from gencore.data.sources.folder import image_folder
 
         return image_folder(path, image_size, channels, skip_corrupt)
     if skip_corrupt:
@@ -55,7 +55,7 @@ def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, c
     if is_name:
         return _named(name, argument, spec, image_size, split)
     if path.endswith((".npy", ".npz")):
-        from gencore.data.array_source import arrays
+        from gencore.data.sources.arrays import arrays
 
         return arrays(path, image_size=image_size)
     if os.path.exists(path):
@@ -64,7 +64,7 @@ def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, c
 
 
 def _named(name: str, argument: str, spec: str, image_size: int | None, split: Split) -> Source:
-    from gencore.data import mnist_files, synthetic
+    from gencore.data.sources import mnist, synthetic
 
     if name == "mnist":
         if not argument:
@@ -72,10 +72,10 @@ def _named(name: str, argument: str, spec: str, image_size: int | None, split: S
                 "mnist needs to know where its four IDX files are: mnist:DIRECTORY or mnist:hf://datasets/ORG/NAME."
             )
         if not argument.startswith("hf://"):
-            return mnist_files.mnist(argument, split, image_size)
+            return mnist.mnist(argument, split, image_size)
         if not (match := _HUB.fullmatch(argument)):
             raise GencoreError(f"{spec!r} is no Hub data set; expected mnist:hf://datasets/ORG/NAME[@REVISION].")
-        return mnist_files.mnist_from_hub(match[1], split, image_size, revision=match[2])
+        return mnist.mnist_from_hub(match[1], split, image_size, revision=match[2])
     if argument and name != "gaussian":
         raise GencoreError(f"{spec!r}: {name} takes nothing after a colon. Write {name}.")
     if name == "digits":

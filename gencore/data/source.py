@@ -1,36 +1,44 @@
 """What a data set is here: a `Source`, fetched in whole batches, and the keys of a batch.
 
-key      shape, dtype             meaning
-x        (N, *shape) float32      the examples; images are NCHW in [-1, 1]
-label    (N,) int64               classes 0 ... num_classes - 1; only where num_classes is not None
-index    (N,) int64               the position of each example in the source that holds it
+key          shape, dtype             meaning
+x            (N, *shape) float32      the examples; images are NCHW in [-1, 1]
+label        (N,) int64               classes 0 ... num_classes - 1; only where num_classes is not None
+index        (N,) int64               the position of each example in the source that holds it
+x_input      (N, C, H, W) float32     the picture that x is made from, in [-1, 1]: condition Image
+tokens       (N, length) int64        the words that go with x: condition Tokens
+attributes   (N, count) float32       the numbers by name that go with x: condition Attributes
 
-Views (gencore.data.views) of two sources add the second one's keys with a suffix, such as x_b or x_unlabelled.
+A further stream has a suffix: x_b, label_b and index_b beside x, label and index (gencore.data.views_of_two). A source
+says what its examples are conditioned on by `conditions`, and by `keys` what else a batch holds; nothing else may.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from gencore.conditions import ClassLabel, Condition
+from gencore.data.ranges import check_image_range, finite_bounds, is_image_key
 from gencore.data.streams import permutation
-from gencore.errors import GencoreError, NonFiniteError
+from gencore.errors import GencoreError, suggest
 
 Batch = dict[str, Tensor]
 
-RANGE_TOLERANCE = 1e-3
+KEYS = ("x", "label", "index")
 
 
 @runtime_checkable
 class Source(Protocol):
     """A data set of known length. `fetch` is a function of its indices alone (a torch Dataset may break this).
 
-    Two optional members: `read_ahead = True` says that fetching is slow and may be done by several threads at once;
-    `order(seed, epoch)`, (L,) or (L, 2) int64, replaces the permutation in which an epoch visits the examples.
+    Optional members:
+      conditions           what the examples are conditioned on, a tuple of gencore.conditions (see conditions_of)
+      keys                 the names of tensors of its own beside those above, a tuple
+      class_names          the names of the classes, a tuple of num_classes strings, empty where they have none
+      read_ahead = True    fetching is slow and may be done by several threads at once
+      order(seed, epoch)   (L,) or (L, 2) int64, replaces the permutation in which an epoch visits the examples
     """
 
     @property
@@ -71,36 +79,19 @@ def epoch_order(source: Source, seed: int, epoch: int) -> Tensor:
     return permutation(len(source), seed, epoch)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InMemory:
-    """A source held in memory. `x`: (N, *shape), float32, or uint8 images, which become [-1, 1] when fetched."""
+def class_names_of(source: Source) -> tuple[str, ...]:
+    """The names of the source's classes, in the order of their numbers; empty where they have none."""
+    return tuple(getattr(source, "class_names", ()))
 
-    x: Tensor
-    label: Tensor | None = None
-    num_classes: int | None = None
-    name: str = "arrays"
 
-    def __post_init__(self) -> None:
-        assert self.x.dtype in (torch.float32, torch.uint8)
-        assert (self.label is None) == (self.num_classes is None)
-        assert self.label is None or (self.label.dtype == torch.int64 and self.label.shape == (len(self.x),))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.x.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def fetch(self, indices: Tensor) -> Batch:
-        from gencore.data.images import from_uint8
-
-        check_indices(indices, len(self))
-        x = self.x[indices]
-        batch = {"x": from_uint8(x) if x.dtype == torch.uint8 else x, "index": indices}
-        if self.label is not None:
-            batch["label"] = self.label[indices]
-        return batch
+def conditions_of(source: Source) -> tuple[Condition, ...]:
+    """What the source's examples are conditioned on: what it says, else its class labels, else nothing."""
+    stated: tuple[Condition, ...] | None = getattr(source, "conditions", None)
+    if stated is not None:
+        return tuple(stated)
+    if source.num_classes is None:
+        return ()
+    return (ClassLabel(count=source.num_classes, names=class_names_of(source)),)
 
 
 def check_indices(indices: Tensor, length: int) -> None:
@@ -127,11 +118,15 @@ def check_labels(label: Tensor, num_classes: int, name: str) -> None:
         )
 
 
-def check_batch(batch: Batch, shape: tuple[int, ...]) -> None:
+def check_batch(batch: Batch, expected: Source | tuple[int, ...]) -> None:
     """Raise unless `batch` has x of (N, *shape) float32, finite floats throughout, and images in [-1, 1].
 
-    Raises NonFiniteError (key, number of bad values, first example) or GencoreError.
+    expected: the source that the batch is from, or the shape of one example. A source's batch holds x, label, index,
+    and the keys of its `conditions` and `keys`, each also with a further stream's suffix, such as x_b, and nothing
+    else; what its conditions declare must be there, and fit.
+    Raises NonFiniteError (key, number of bad values, first example) or GencoreError, which names the key.
     """
+    shape = expected if isinstance(expected, tuple) else expected.shape
     x = batch.get("x")
     if x is None:
         raise GencoreError(f"the batch has no key 'x', only {sorted(batch)}; see gencore.data.source for the keys.")
@@ -140,43 +135,33 @@ def check_batch(batch: Batch, shape: tuple[int, ...]) -> None:
             f"the batch's x is {tuple(x.shape)} {x.dtype}; expected (N, {', '.join(map(str, shape))}) torch.float32."
         )
     for key, value in batch.items():
-        if value.shape[:1] != x.shape[:1]:
-            raise GencoreError(f"the batch's {key!r} is {tuple(value.shape)}; expected {len(x)} rows, as x has.")
-        if not value.is_floating_point():
-            continue
-        bounds = finite_bounds(value, f"the batch's {key!r}", batch.get("index" + key.removeprefix("x")))
-        if is_image_key(key, value):
-            check_image_range(bounds, f"the batch's {key!r}")
+        _check_values(key, value, batch)
+    if not isinstance(expected, tuple):
+        _check_keys(batch, expected)
 
 
-def finite_bounds(x: Tensor, what: str, index: Tensor | None = None) -> tuple[float, float]:
-    """The least and the greatest value of x, (N, ...) floating point.
-
-    Raises NonFiniteError with the number of NaN or infinite values and the first such example (its row, or `index`
-    there). One pass: torch.aminmax lets NaN through, and costs 0.17 ms for (128, 3, 64, 64), isfinite().all() 3 ms.
-    """
-    low, high = (bound.item() for bound in torch.aminmax(x))
-    if math.isfinite(low) and math.isfinite(high):
-        return low, high
-    bad = ~torch.isfinite(x.reshape(len(x), -1))
-    row = int(bad.any(1).nonzero()[0])
-    first = row if index is None else int(index[row])
-    raise NonFiniteError(
-        f"{what} has {int(bad.sum())} values that are NaN or infinite, in {int(bad.any(1).sum())} of {len(x)} "
-        f"examples; the first is example {first}. Remove or repair these examples."
-    )
-
-
-def check_image_range(bounds: tuple[float, float], what: str) -> None:
-    """Raise GencoreError unless the bounds lie in [-1, 1], but for 1e-3."""
-    low, high = bounds
-    if low < -1 - RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise GencoreError(
-            f"{what} holds images with values from {low:.4g} to {high:.4g}; expected [-1, 1]. Scale them, x / 127.5 - "
-            "1 from 0 ... 255 or x * 2 - 1 from [0, 1], or clip what is little beyond, x.clamp(-1, 1)."
-        )
+def _check_keys(batch: Batch, source: Source) -> None:
+    conditions = conditions_of(source)
+    declared = (*KEYS, *(condition.key for condition in conditions), *getattr(source, "keys", ()))
+    for key in batch:
+        if not any(key == known or key.startswith(f"{known}_") for known in declared):
+            raise GencoreError(
+                f"the batch of {source.name} has the key {key!r}, which nobody declared.{suggest(key, declared)} Name "
+                "it in the source's `conditions` or `keys`, or call a further stream of arrays x_..., such as x_b."
+            )
+    for condition in conditions:
+        if condition.key not in batch:
+            raise GencoreError(
+                f"the batch of {source.name} has no {condition.key!r}, only {sorted(batch)}; its conditions declare it."
+            )
+        condition.check(batch[condition.key], len(batch["x"]))
 
 
-def is_image_key(key: str, value: Tensor) -> bool:
-    """Whether a batch's entry holds images: x, or the x of another stream, with axes NCHW."""
-    return (key == "x" or key.startswith("x_")) and value.ndim == 4
+def _check_values(key: str, value: Tensor, batch: Batch) -> None:
+    if value.shape[:1] != batch["x"].shape[:1]:
+        raise GencoreError(f"the batch's {key!r} is {tuple(value.shape)}; expected {len(batch['x'])} rows, as x has.")
+    if not value.is_floating_point():
+        return
+    bounds = finite_bounds(value, f"the batch's {key!r}", batch.get("index" + key.removeprefix("x")))
+    if is_image_key(key, value):
+        check_image_range(bounds, f"the batch's {key!r}")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gencore.data.images import resize_images
-from gencore.data.source import Batch, Ordered, Source, check_indices, epoch_order, is_image_key
+from gencore.data.ranges import is_image_key
+from gencore.data.source import Batch, Ordered, Source, check_indices, epoch_order
 from gencore.data.streams import Use, derived_seed, uniforms
 from gencore.errors import GencoreError
 

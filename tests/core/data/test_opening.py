@@ -38,7 +38,7 @@ def test_mnist_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(*arguments: object, **options: object) -> tuple[object, ...]:
         return arguments, options
 
-    monkeypatch.setattr("gencore.data.mnist_files.mnist_from_hub", opened)
+    monkeypatch.setattr("gencore.data.sources.mnist.mnist_from_hub", opened)
     assert open_source("mnist:hf://datasets/a/b@v1", split="test", image_size=14) == (
         ("a/b", "test", 14),
         {"revision": "v1"},

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from gencore.data.images import from_pil, from_uint8
-from gencore.data.source import Batch, check_batch, check_indices, check_labels, finite_bounds
+from gencore.data.ranges import finite_bounds
+from gencore.data.source import Batch, check_batch, check_indices, check_labels
 from gencore.errors import GencoreError
 
 NUM_PROBED = 32

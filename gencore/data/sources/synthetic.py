@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gencore.data.source import InMemory
+from gencore.data.sources.memory import InMemory
 from gencore.data.streams import Use, normals
 from gencore.errors import GencoreError
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gencore.data.images import resize_images
-from gencore.data.source import InMemory
+from gencore.data.sources.memory import InMemory
 from gencore.data.streams import Use, permutation
 from gencore.errors import GencoreError
 

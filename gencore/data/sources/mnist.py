@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gencore.data.bundled import Split, check_split
-from gencore.data.idx import read_idx
 from gencore.data.images import resize_images
-from gencore.data.source import InMemory, check_labels
+from gencore.data.source import check_labels
+from gencore.data.sources.bundled import Split, check_split
+from gencore.data.sources.idx import read_idx
+from gencore.data.sources.memory import InMemory
 from gencore.errors import GencoreError
 
 STEMS = {

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore.data import mnist, mnist_from_hub
-from gencore.data.idx import read_idx
-from gencore.data.mnist_files import STEMS
+from gencore.data.sources.idx import read_idx
+from gencore.data.sources.mnist import STEMS
 from gencore.errors import GencoreError
 
 files = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,9 @@ from einops import rearrange
 from torch import Tensor
 
 from gencore.data.images import resize_images
-from gencore.data.source import InMemory, check_image_range, check_labels, finite_bounds
+from gencore.data.ranges import check_image_range, finite_bounds
+from gencore.data.source import check_labels
+from gencore.data.sources.memory import InMemory
 from gencore.errors import GencoreError
 
 Layout = Literal["NCHW", "NHWC"]

@@ -1,0 +1,1 @@
+"""The sources: one module for each place that data come from."""
