@@ -15,6 +15,7 @@ from gencore.data.toys.rendered import Rendered
 SOURCES = (
     ("dirac", "dirac"),
     ("mixtures", "grid25"),
+    ("faces", "faces"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 
