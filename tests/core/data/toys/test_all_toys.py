@@ -16,6 +16,7 @@ SOURCES = (
     ("dirac", "dirac"),
     ("mixtures", "grid25"),
     ("faces", "faces"),
+    ("scenes", "scenes"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 
