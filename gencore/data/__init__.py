@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from gencore.data.sources.synthetic import gaussian as gaussian
     from gencore.data.sources.synthetic import ring as ring
     from gencore.data.views import inverted as inverted
-    from gencore.data.views import labelled_and_unlabelled as labelled_and_unlabelled
+    from gencore.data.views_of_two import labelled_and_unlabelled as labelled_and_unlabelled
     from gencore.data.views import resized as resized
     from gencore.data.views import subset as subset
-    from gencore.data.views import unpaired as unpaired
+    from gencore.data.views_of_two import paired as paired
+    from gencore.data.views_of_two import unpaired as unpaired
     from gencore.data.views import weighted as weighted
 
 _HOME = {
@@ -47,10 +48,11 @@ _HOME = {
     "gaussian": "sources.synthetic",
     "ring": "sources.synthetic",
     "inverted": "views",
-    "labelled_and_unlabelled": "views",
+    "labelled_and_unlabelled": "views_of_two",
     "resized": "views",
     "subset": "views",
-    "unpaired": "views",
+    "unpaired": "views_of_two",
+    "paired": "views_of_two",
     "weighted": "views",
 }
 
