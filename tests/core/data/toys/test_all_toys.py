@@ -17,6 +17,7 @@ SOURCES = (
     ("mixtures", "grid25"),
     ("faces", "faces"),
     ("scenes", "scenes"),
+    ("captions", "captions"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 
