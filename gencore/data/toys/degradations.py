@@ -60,7 +60,7 @@ def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
     radius, channels = max(1, math.ceil(3 * sigma)), x.shape[1]
     if radius >= min(x.shape[-2:]):
         raise GencoreError(
-            f"sigma {sigma} reaches {radius} pixels; expected less than the sides {tuple(x.shape[-2:])}."
+            f"sigma {sigma} reaches {radius} pixels; expected less than the picture's {tuple(x.shape[-2:])}."
         )
     offset = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
