@@ -32,10 +32,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gencore.conditions import Attributes, ClassLabel, Image
+from gencore.conditions import Attributes, ClassLabel
 from gencore.data.toys import draws
 from gencore.data.toys.face_painting import Faces, landmark_maps, landmarks, paint
-from gencore.data.toys.rendered import Rendered, check_size, first_indices
+from gencore.data.toys.rendered import Rendered, check_size, first_indices, with_input
 from gencore.errors import GencoreError, suggest
 
 IDENTITY_SEEN = (0, 3, 4)
@@ -140,7 +140,7 @@ def faces(
 def with_landmark_maps(source: Rendered) -> Rendered:
     """What `faces` returned, with x_input: a map for each landmark, (N, 6, size, size) float32 in [0, 1]."""
     size = source.shape[-1]
-    return _with_input(source, landmark_maps(source.further["landmarks"], size))
+    return with_input(source, landmark_maps(source.further["landmarks"], size))
 
 
 def frontal_pairs(source: Rendered) -> Rendered:
@@ -156,16 +156,7 @@ def frontal_pairs(source: Rendered) -> Rendered:
         x=paint(frontal, size=size, channels=channels),
         further={**source.further, "landmarks": landmarks(frontal, size)},
     )
-    return _with_input(pairs, source.x)
-
-
-def _with_input(source: Rendered, x_input: Tensor) -> Rendered:
-    channels, height, width = x_input.shape[1:]
-    return dataclasses.replace(
-        source,
-        further={**source.further, "x_input": x_input},
-        conditions=(Image(shape=(channels, height, width)), *source.conditions),
-    )
+    return with_input(pairs, source.x)
 
 
 def _check_name(name: str) -> None:

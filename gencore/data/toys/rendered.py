@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gencore.conditions import Condition
+from gencore.conditions import Condition, Image
 from gencore.data.source import Batch, check_indices
 from gencore.errors import GencoreError
 
@@ -41,6 +41,16 @@ class Rendered:
         check_indices(indices, len(self))
         further = {key: rows[indices] for key, rows in self.further.items()}
         return {"x": self.x[indices], "index": indices, **further}
+
+
+def with_input(source: Rendered, x_input: Tensor) -> Rendered:
+    """The source with further pictures as what it is conditioned on first: `x_input`, (N, C, H, W) in [-1, 1]."""
+    channels, height, width = x_input.shape[1:]
+    return dataclasses.replace(
+        source,
+        further={**source.further, "x_input": x_input},
+        conditions=(Image(shape=(channels, height, width)), *source.conditions),
+    )
 
 
 def first_indices(num_examples: int) -> Tensor:

@@ -18,6 +18,8 @@ SOURCES = (
     ("faces", "faces"),
     ("scenes", "scenes"),
     ("captions", "captions"),
+    ("photos", "photos"),
+    ("voxels", "voxels"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 
