@@ -2,31 +2,77 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gencore.config import replace
+from gencore.config import decode, replace
 from gencore.errors import GencoreError, suggest
 from gencore.model import Model
 from gencore.recipes import Recipe
 from gencore.registry import default_registry
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """Something that a recipe takes by name: a field of the model's config, or an argument of its training."""
+
+    name: str
+    kind: Any
+    """The annotation, resolved."""
+    default: Any
+    of_model: bool
+
+
+def arguments(function: Callable[..., Recipe]) -> dict[str, Argument]:
+    """What a recipe takes: its own parameters, and for a parameter `config` the fields of that config in its place."""
+    hints = typing.get_type_hints(function)
+    found: dict[str, Argument] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "config" and dataclasses.is_dataclass(parameter.default):
+            config, kinds = parameter.default, typing.get_type_hints(type(parameter.default))
+            for field in dataclasses.fields(config):
+                found[field.name] = Argument(
+                    name=field.name, kind=kinds[field.name], default=getattr(config, field.name), of_model=True
+                )
+        else:
+            found[name] = Argument(
+                name=name, kind=hints.get(name, Any), default=parameter.default, of_model=False
+            )
+    return found
+
+
 def recipe(name: str, **overrides: Any) -> Recipe:
-    """The recipe of system `name`; `overrides` are its own keyword arguments (`gencore info NAME` lists them).
+    """The recipe of system `name`; `overrides` are fields of its model's config and arguments of its training
+    (`gencore info NAME` lists them), or `config`, the model's config whole.
 
     Raises UnknownNameError for an unknown system, GencoreError for an unknown or unfit argument.
     """
     function = default_registry().resolve(name, "recipe")
-    known = inspect.signature(function).parameters
-    for key in overrides:
-        if key not in known:
-            raise GencoreError(f"The recipe of {name!r} has no argument {key!r}.{suggest(key, known)}")
-    made = function(**overrides)
+    made = function(**_decoded(f"The recipe of {name!r}", function, overrides))
     if not isinstance(made, Recipe):
         raise GencoreError(f"The recipe of {name!r} returned a {type(made).__name__}; expected a gencore.Recipe.")
     return made
+
+
+def _decoded(what: str, function: Callable[..., Recipe], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides as the function's keywords, each of its annotated type."""
+    known, given = arguments(function), dict(overrides)
+    parameters = inspect.signature(function).parameters
+    whole = given.pop("config", None)
+    if whole is not None and ("config" not in parameters or not dataclasses.is_dataclass(whole)):
+        raise GencoreError(f"{what} was given config={whole!r:.80}; it takes {', '.join(known)}.")
+    for key in given:
+        if key not in known:
+            raise GencoreError(f"{what} has no argument {key!r}.{suggest(key, known)}")
+    training = {key: decode(known[key].kind, value, key) for key, value in given.items() if not known[key].of_model}
+    fields = {key: value for key, value in given.items() if known[key].of_model}
+    if whole is not None or fields:
+        training["config"] = replace(whole if whole is not None else parameters["config"].default, fields)
+    return training
 
 
 def create(name: str, **config: Any) -> Model:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gencore.errors import GencoreError, suggest
@@ -21,7 +21,7 @@ from gencore.errors import GencoreError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gencore.noise import Noise
+    from gencore.noise import NoiseSource
 
 MAX_COUNT = 2**24
 
@@ -40,20 +40,18 @@ class ClassLabel:
 
     def check(self, given: Any, n: int) -> Tensor:
         """The labels (n,) int64 of anything that holds integers: one for all, or one a sample. Raises GencoreError."""
-        labels = _tensor(given, f"a class from 0 to {self.count - 1}, or one for each of {n} samples")
+        wanted = f"classes as integers from 0 to {self.count - 1}: one for all, or one for each of {n} samples"
+        labels = _tensor(given, wanted)
         if labels.is_floating_point() or labels.is_complex() or labels.dtype == _torch().bool or labels.ndim > 1:
-            raise GencoreError(
-                f"condition is {_short(given)}; expected a class from 0 to {self.count - 1}, or one for each of {n} "
-                "samples, as integers."
-            )
+            raise GencoreError(f"condition is {_short(given)}; expected {wanted}.")
         labels = (labels.expand(n) if labels.ndim == 0 else labels).long()
         if len(labels) != n:
             raise GencoreError(f"condition has {len(labels)} rows for {n} samples; expected one for each sample.")
         if n and (int(labels.min()) < 0 or int(labels.max()) >= self.count):
-            raise GencoreError(f"condition has {_short(given)}; expected classes from 0 to {self.count - 1}.")
+            raise GencoreError(f"condition has {_short(given)}; expected {wanted}.")
         return labels
 
-    def draw(self, noise: Noise) -> Tensor:
+    def draw(self, noise: NoiseSource) -> Tensor:
         """Classes at random, (n,) int64."""
         return noise.integers(self.count)
 
@@ -93,7 +91,7 @@ class Image:
             raise GencoreError(f"condition is {tuple(pictures.shape)} of {pictures.dtype}; expected {wanted}.")
         return _finite(pictures, wanted)
 
-    def draw(self, noise: Noise) -> Tensor:
+    def draw(self, noise: NoiseSource) -> Tensor:
         """Raises GencoreError: pictures come from data."""
         raise GencoreError("This model is conditioned on a picture: give some (gencore translate, or condition=...).")
 
@@ -116,7 +114,8 @@ class Tokens:
 
     def __post_init__(self) -> None:
         _expect(0 < self.length <= MAX_COUNT, "length of a sentence", self.length, "a positive integer")
-        _expect(bool(self.words) and len(set(self.words)) == len(self.words), "words", self.words[:5], "different words")
+        different = bool(self.words) and len(set(self.words)) == len(self.words)
+        _expect(different, "words", self.words[:5], "different words")
 
     @property
     def size(self) -> int:
@@ -138,7 +137,7 @@ class Tokens:
             raise GencoreError(f"condition has tokens outside 0 ... {self.size - 1}.")
         return tokens.long()
 
-    def draw(self, noise: Noise) -> Tensor:
+    def draw(self, noise: NoiseSource) -> Tensor:
         """Raises GencoreError: words at random are no sentence."""
         raise GencoreError("This model is conditioned on a sentence: give one (--condition TEXT, or condition=...).")
 
@@ -184,7 +183,7 @@ class Attributes:
             raise GencoreError(f"condition has {_short(given)}; expected {wanted}.")
         return values
 
-    def draw(self, noise: Noise) -> Tensor:
+    def draw(self, noise: NoiseSource) -> Tensor:
         """Each uniform between low and high, (n, count) float32."""
         return self.low + (self.high - self.low) * noise.uniform(len(self.names))
 
@@ -205,6 +204,16 @@ class Attributes:
 
 
 Condition = ClassLabel | Image | Tokens | Attributes
+
+
+def of_batch(condition: Condition, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a batch holds of that kind, checked. Raises GencoreError where there is nothing, or what does not fit."""
+    if condition.key not in batch:
+        raise GencoreError(
+            f"This model is conditioned on {type(condition).__name__}, so every example needs {condition.key!r}; the "
+            f"batch has {sorted(batch)}. Take data that have it."
+        )
+    return condition.check(batch[condition.key], len(batch["x"]))
 
 
 def _expect(good: bool, what: str, got: object, expected: str) -> None:

@@ -72,6 +72,24 @@ def _migrate(cls: type[ModelConfig], data: Any, version: int) -> Any:
     return data
 
 
+def decode(kind: Any, value: Any, name: str) -> Any:
+    """`value` as the annotation `kind` asks: JSON's lists become tuples, whole numbers floats, objects configs.
+
+    Raises GencoreError, with `name`, for a value that does not fit. Kinds that JSON has no form for, such as a
+    callable, take their value as it is.
+    """
+    if not _has_json_form(kind):
+        return value
+    return _decode(kind, value, name)
+
+
+def _has_json_form(kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType, tuple):
+        return all(_has_json_form(k) for k in typing.get_args(kind) if k is not Ellipsis)
+    return origin is Literal or dataclasses.is_dataclass(kind) or kind in (bool, int, float, str, type(None), None)
+
+
 def _encode(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(value)

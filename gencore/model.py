@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from gencore.conditions import ClassLabel, Condition
 from gencore.config import ModelConfig, replace
 from gencore.errors import GencoreError, NonFiniteError, UnknownNameError, suggest
-from gencore.noise import Noise
+from gencore.noise import Noise, NoiseSource
 from gencore.protocols import Sampler
+from gencore.samplers import PriorSampler
 
 
 class Model(nn.Module):
@@ -27,6 +29,8 @@ class Model(nn.Module):
     """Attribute paths of the parts that torch.compile may take whole."""
     samplers: ClassVar[Mapping[str, type]] = {}
     """Sampler configs by name, for models that several samplers can run."""
+    takes_null_condition: ClassVar[bool] = False
+    """Whether the model was trained without its condition, too (classifier-free guidance)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -42,16 +46,27 @@ class Model(nn.Module):
         """Where the parameters lie."""
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
+    @property
+    def condition(self) -> Condition | None:
+        """What the model is conditioned on (gencore.conditions); None for an unconditional model."""
+        return None
+
+    def draw_prior(self, noise: NoiseSource) -> Tensor:
+        """One code of the prior for each stream of noise, (n, ...): for training and for sampling alike."""
+        raise GencoreError(f"{type(self).__name__} has no prior: it cannot generate from noise alone.")
+
     def default_sampler(self) -> Sampler:
-        """The sampler that `sample` uses when none is given."""
-        raise GencoreError(f"{type(self).__name__} has no sampler of its own: it cannot generate from noise alone.")
+        """The sampler that `sample` uses when none is given: a code of the prior, generated."""
+        if type(self).draw_prior is Model.draw_prior:
+            raise GencoreError(f"{type(self).__name__} has no sampler of its own: it cannot generate from noise alone.")
+        return PriorSampler()
 
     def sample(
         self,
         n: int,
         *,
         seed: int = 0,
-        condition: Tensor | int | None = None,
+        condition: Any = None,
         sampler: Sampler | str | None = None,
         batch_size: int = 64,
         start: int = 0,
@@ -61,18 +76,17 @@ class Model(nn.Module):
         """Draw n new examples, (n, ...); images in [-1, 1].
 
         Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
-        aside. The global random state is not touched; the model is in evaluation mode meanwhile. `condition`: a
-        label for all, or (n, ...) one for each. `sampler`: a sampler, or the name of one in `samplers`; `options`
-        change its fields (steps=20). `callback(step, steps)` follows the inner steps of a slow sampler.
+        aside. The global random state is not touched; the model is in evaluation mode meanwhile. `condition`: one for
+        all or one for each, in whatever holds it (int, list, array, tensor, sentence); None gives a class-conditional
+        model its classes in turn, "null" no class where the model was trained without, too. `sampler`: a sampler, or
+        the name of one in `samplers`; `options` change its fields (steps=20). `callback(step, steps)` follows the
+        inner steps of a slow sampler.
         Raises GencoreError for a bad argument, NonFiniteError where the model yields NaN or infinity.
         """
         for name, value, least in (("n", n, 1), ("batch_size", batch_size, 1)):
             if value < least:
                 raise GencoreError(f"{name} is {value}; expected at least {least}.")
-        if isinstance(condition, int):
-            condition = torch.full((n,), condition)
-        if condition is not None and len(condition) != n:
-            raise GencoreError(f"condition has {len(condition)} rows for {n} samples; expected one a sample.")
+        condition = self.check_condition(condition, n, start=start)
         chosen = self.choose_sampler(sampler, options)
         was_training = self.training
         self.eval()
@@ -91,6 +105,21 @@ class Model(nn.Module):
             bad = int((~samples.flatten(1).isfinite().all(1)).sum())
             raise NonFiniteError(f"{bad} of {n} samples hold NaN or infinity: the model's weights are broken.")
         return samples
+
+    def check_condition(self, given: Any, n: int, *, start: int = 0) -> Tensor | None:
+        """What `sample` takes as condition, as a tensor (n, ...). Raises GencoreError for what does not fit."""
+        kind = self.condition
+        if kind is None:
+            if given is not None:
+                raise GencoreError(f"This {type(self).__name__} is unconditional: it takes no condition. Leave it out.")
+            return None
+        if isinstance(given, str) and given == "null":
+            if not self.takes_null_condition:
+                raise GencoreError(f"{type(self).__name__} cannot do without its condition.")
+            return None
+        if given is not None:
+            return kind.check(given, n)
+        return kind.in_turn(start, n) if isinstance(kind, ClassLabel) else kind.draw(Noise(0, start, n))
 
     def choose_sampler(self, sampler: Sampler | str | None, options: Mapping[str, Any]) -> Sampler:
         """The sampler of that name (None: the default one) with some fields changed. Raises for unknown ones."""

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from gencore.errors import GencoreError
+
+
+class NoiseSource(Protocol):
+    """`Noise` in sampling, `GlobalNoise` in training: each call draws (count, *shape)."""
+
+    count: int
+    device: torch.device
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal, float32."""
+        ...
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), float32."""
+        ...
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Uniform in 0 ... high - 1, int64."""
+        ...
+
+    def categorical(self, logits: Tensor) -> Tensor:
+        """One draw for each row of logits (count, ..., K)."""
+        ...
 
 
 class Noise:
@@ -48,3 +73,32 @@ class Noise:
 
     def _stack(self, draws: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(draws)).to(self.device)
+
+
+class GlobalNoise:
+    """Noise for `count` examples from torch's global streams: for training, whose streams are checkpointed."""
+
+    def __init__(self, count: int, device: torch.device | str = "cpu") -> None:
+        self.count, self.device = count, torch.device(device)
+
+    @classmethod
+    def like(cls, x: Tensor) -> GlobalNoise:
+        """For as many examples as x (N, ...) has, on its device."""
+        return cls(len(x), x.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal, (count, *shape)."""
+        return torch.randn(self.count, *shape, device=self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), (count, *shape)."""
+        return torch.rand(self.count, *shape, device=self.device)
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """Uniform in 0 ... high - 1, (count, *shape) int64."""
+        return torch.randint(high, (self.count, *shape), device=self.device)
+
+    def categorical(self, logits: Tensor) -> Tensor:
+        """One draw for each row of logits (count, ..., K); (count, ...) int64."""
+        flat = logits.flatten(0, -2).softmax(-1)
+        return torch.multinomial(flat, 1)[:, 0].view(logits.shape[:-1])

@@ -11,7 +11,7 @@ from torch import nn
 from gencore.config import ModelConfig, check
 from gencore.errors import GencoreError
 from gencore.model import Model, parameters_of
-from gencore.objective import Objective
+from gencore.objective import Objective, check_phase
 from gencore.optimizers import Adam, OptimizerConfig
 
 
@@ -25,7 +25,7 @@ class Phase:
     """
 
     name: str
-    """Passed to `Objective.loss`."""
+    """The objective's method that computes its loss."""
     parts: tuple[str, ...]
     """Attribute paths in the model, such as "critic" or "critic.trunk". Parts may belong to several phases."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=Adam)
@@ -73,6 +73,8 @@ class Stage:
         names = [phase.name for phase in self.phases]
         check(bool(names), f"phases of stage {self.name!r}", names, "at least one")
         check(len(set(names)) == len(names), f"phases of stage {self.name!r}", names, "different names")
+        for name in names:
+            check_phase(self.objective, name)
 
 
 def own_parameters(model: Model, stage: Stage, phase: Phase) -> list[nn.Parameter]:

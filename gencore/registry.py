@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gencore.errors import GencoreError, PluginError, UnknownNameError, suggest
-from gencore.spec import API_VERSION, Family, SystemSpec
+from gencore.spec import API_VERSION, DataName, Family, SystemSpec
 
 GROUP = "gencore.families"
 
@@ -93,6 +93,17 @@ class Registry:
             and (role is None or role in s.roles)
         ]
         return tuple(sorted(chosen, key=lambda s: (s.family, s.name)))
+
+    def data_names(self) -> tuple[DataName, ...]:
+        """The names of data that families register, by name. Raises PluginError where two claim one."""
+        named = [(p, d) for p in self.plugins if p.family for d in p.family.data]
+        owners: dict[str, list[str]] = {}
+        for plugin, data in named:
+            owners.setdefault(data.name, []).append(f"{plugin.distribution} ({plugin.target})")
+        if twice := {name: who for name, who in owners.items() if len(who) > 1}:
+            name, who = next(iter(twice.items()))
+            raise PluginError(f"The data name {name!r} is claimed by {' and '.join(who)}: uninstall one.")
+        return tuple(sorted((data for _, data in named), key=lambda data: data.name))
 
     def owner(self, name: str) -> tuple[Plugin, SystemSpec]:
         """The plugin and the spec of system `name`.

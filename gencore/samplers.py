@@ -13,9 +13,7 @@ from gencore.noise import Noise
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PriorSampler:
-    """Draw z from a standard normal of `shape`, then generate."""
-
-    shape: tuple[int, ...]
+    """Draw a code from the model's prior, then generate."""
 
     def sample(
         self,
@@ -26,7 +24,7 @@ class PriorSampler:
         callback: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """One generated example for each stream of noise."""
-        samples = model.generate(noise.normal(*self.shape), condition=condition)
+        samples = model.generate(model.draw_prior(noise), condition=condition)
         if callback:
             callback(1, 1)
         return samples

@@ -31,9 +31,9 @@ from diffusers import (
 from torch import Tensor, nn
 
 from gencore import Noise
-from gencore_diffusion.diffusers_checkpoint import from_diffusers
-from gencore_diffusion.diffusers_scheduler import DiffusersScheduler
-from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler
+from gencore_diffusion.diffusers.checkpoint import from_diffusers
+from gencore_diffusion.diffusers.scheduler import DiffusersScheduler
+from gencore_diffusion.samplers.solvers import DDIMSampler, DPMSolverSampler
 from gencore_kernels import use_backend
 
 TESTS = "tests/plugins/diffusion/test_diffusion_solvers.py"

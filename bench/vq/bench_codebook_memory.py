@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gencore_vq.codebook import Codebook, StraightThrough
+from gencore_vq.parts.codebook import Codebook, StraightThrough
 
 NUM_CODES, DIM, LATENTS = 16_384, 16, (8, 16, 32, 32)
 ROWS = LATENTS[0] * LATENTS[2] * LATENTS[3]

@@ -96,17 +96,10 @@ def _ends(model: Any, data: str, count: int, seed: int) -> Any:
     """Codes (count, D) to walk between."""
     from gencore import Noise
     from gencore.latent import select_random
-    from gencore.samplers import PriorSampler
-
     if hasattr(model, "encode"):
         z = _codes(model, data, None).z
         return z[select_random(len(z), min(count, len(z)) // 2 * 2, seed=seed)]
-    sampler = model.default_sampler()
-    if not isinstance(sampler, PriorSampler):
-        raise GencoreError(
-            f"{type(model).__name__} has neither an encoder nor a normal prior: no codes to walk between."
-        )
-    return Noise(seed, 0, count).normal(*sampler.shape)
+    return model.draw_prior(Noise(seed, 0, count))
 
 
 def _check_png(output: Path) -> None:

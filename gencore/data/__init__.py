@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from gencore.data.sources.synthetic import gaussian as gaussian
     from gencore.data.sources.synthetic import ring as ring
     from gencore.data.views import inverted as inverted
-    from gencore.data.views_of_two import labelled_and_unlabelled as labelled_and_unlabelled
     from gencore.data.views import resized as resized
     from gencore.data.views import subset as subset
+    from gencore.data.views import weighted as weighted
+    from gencore.data.views_of_two import labelled_and_unlabelled as labelled_and_unlabelled
     from gencore.data.views_of_two import paired as paired
     from gencore.data.views_of_two import unpaired as unpaired
-    from gencore.data.views import weighted as weighted
 
 _HOME = {
     "arrays": "sources.arrays",

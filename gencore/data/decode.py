@@ -1,7 +1,7 @@
 """From an image file of any size and mode to uint8 pixels of one size, with 1 or 3 channels. Needs Pillow.
 
-Turned upright by its EXIF tag; first frame of an animation; transparency laid over white; 16 bits scaled to 8;
-cropped to the central square; then resized with Pillow's antialiased bicubic filter.
+First frame of an animation; made 8 bits, grey or RGB (gencore.data.flatten); turned upright by its EXIF tag; cropped to
+the central square; resized with the antialiased bicubic filter. Large JPEGs are decoded at a half, quarter or eighth.
 """
 
 from __future__ import annotations
@@ -10,16 +10,34 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
+from gencore.data.flatten import flatten, is_grey, peak
+from gencore.data.ranges import DataRange
+from gencore.data.regular import NotRegularError, open_regular
+from gencore.data.resampling import resample_box
 from gencore.errors import GencoreError
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I"})
-ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+Half = Literal["left", "right"]
+
+LEAST_DRAFT = 4
+"""Of 8 x 8 pixels, a draft of 2 times the size differs by up to 7 levels of 255 from the whole, 4 times by 2."""
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
 
 
 class UnreadableImageError(GencoreError):
@@ -41,16 +59,26 @@ class Header(NamedTuple):
     grey: bool
 
 
+class Decoding(NamedTuple):
+    """How files become pixels: 1 or 3 channels, the side of the square, the range of the samples, which half."""
+
+    channels: int
+    size: int
+    data_range: DataRange | None = None
+    half: Half | None = None
+
+
 @contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        yield
+        with open_regular(path) as file, Image.open(file) as image:
+            yield image
+    except NotRegularError as error:
+        raise UnreadableImageError(path, f"it {error.reason}") from error
     except (GencoreError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise GencoreError(f"{path} has vanished since the folder was listed. Put it back, or start anew.") from error
-    except PermissionError as error:
-        raise GencoreError(f"{path} may not be read: {error.strerror}. Change its permissions.") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(path, f"{error}; PIL.Image.MAX_IMAGE_PIXELS sets the limit") from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to
@@ -58,47 +86,93 @@ def _errors_of(path: Path) -> Iterator[None]:
 
 
 def read_header(path: Path) -> Header:
-    """Size and mode, without decoding. Raises UnreadableImageError, or GencoreError where the file is out of reach."""
-    with _errors_of(path), Image.open(path) as image:
-        grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
-        return Header(image.width, image.height, grey)
+    """Size and mode, without decoding. Raises UnreadableImageError, or GencoreError where the file has vanished."""
+    with _opened(path) as image:
+        return Header(image.width, image.height, is_grey(image))
 
 
-def read_image(path: Path, channels: int, size: int) -> npt.NDArray[np.uint8]:
+def read_peak(path: Path) -> tuple[int, int]:
+    """The file's largest sample and the largest that it could hold. Raises as read_header does."""
+    with _opened(path) as image:
+        return peak(image)
+
+
+def read_pixels(path: Path, how: Decoding) -> npt.NDArray[np.uint8]:
     """The file's pixels, (size, size, channels) uint8. Raises as read_header does."""
-    with _errors_of(path), Image.open(path) as image:
-        image.draft(None, (2 * size, 2 * size))  # JPEG only: decodes at no more than twice the size that is needed
-        upright = ImageOps.exif_transpose(image)
-        pixels = np.asarray(fit_square(flatten(upright, channels), size))
-        return pixels.reshape(size, size, channels)
+    with _opened(path) as image:
+        width, height = image.size
+        scale = 1 if how.half else _draft(image, how.size)
+        flat = flatten(image, how.channels, how.data_range, str(path))
+        turn = image.getexif().get(_ORIENTATION, 1)  # after decoding: Pillow turns TIFF files itself
+        if how.half:
+            flat, turn = _half(flat.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else flat, how.half), 1
+        if scale == 1:
+            width, height = flat.size
+        square = fit_square(flat, how.size, _central_square(width, height, turn), scale)
+        upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
+        return np.asarray(upright).reshape(how.size, how.size, how.channels)
 
 
-def flatten(image: Image.Image, channels: int) -> Image.Image:
-    """The image in mode L (channels 1) or RGB (channels 3), transparency over white. Raises ValueError for mode F."""
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_16_bits(image).convert(mode)
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; save it with 8 or 16 bits, or use a .npy array")
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+def _draft(image: Image.Image, size: int) -> int:
+    """Have a JPEG decoded at 1 / scale, and return the scale; 1 for other files.
 
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its integer pixels run from {values.min()} to {values.max()}; 0 to 65535 can be read")
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """The central square of an L or RGB image, resized to size x size."""
+    At least LEAST_DRAFT times the size that is needed is decoded. The encoder fills up blocks that the picture does not
+    fill, with what it likes, and a shrunk pixel mixes that in: no scale with such a pixel in the square is taken.
+    """
     side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    for scale in (8, 4, 2):
+        ends = ((length + side + 1) // 2 for length in image.size)
+        whole = all(end <= length // scale * scale for end, length in zip(ends, image.size, strict=True))
+        if side // scale >= LEAST_DRAFT * size and whole:
+            return scale if image.draft(None, (image.width // scale, image.height // scale)) else 1
+    return 1
+
+
+def _half(image: Image.Image, half: Half) -> Image.Image:
+    if image.width % 2:
+        raise ValueError(f"it is {image.width} pixels wide; two pictures side by side have an even width")
+    middle = image.width // 2
+    return image.crop((0, 0, middle, image.height) if half == "left" else (middle, 0, image.width, image.height))
+
+
+def _central_square(width: int, height: int, turn: int = 1) -> tuple[int, int, int]:
+    """(left, top, side), as stored, of the central square of the upright image: the odd pixel is left out below right."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    if turn in _COLUMNS_REVERSED:
+        left = width - side - left
+    if turn in _ROWS_REVERSED:
+        top = height - side - top
+    return left, top, side
+
+
+def fit_square(image: Image.Image, size: int, box: tuple[int, int, int], scale: int = 1) -> Image.Image:
+    """The square `box` (left, top, side) of an L or RGB image, as size x size.
+
+    With a scale the box is one of the image at its full size, of which this is the draft; it may begin and end within
+    pixels.
+    """
+    left, top, side = box
+    if scale > 1:
+        smaller = (left / scale, top / scale, side / scale)
+        return Image.fromarray(resample_box(np.asarray(image), size, smaller))
     square = image.crop((left, top, left + side, top + side))
     return square if side == size else square.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def fit_whole(image: Image.Image, height: int, width: int) -> Image.Image:
+    """An L or RGB image as height x width: the central part of that shape, resized."""
+    scale = min(image.width / width, image.height / height)
+    across, down = round(width * scale), round(height * scale)
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    part = image.crop((left, top, left + across, top + down))
+    return part if part.size == (width, height) else part.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def read_picture(path: Path, channels: int | None, size: tuple[int, int] | None) -> Image.Image:
+    """The file as an upright L or RGB image, at its own size or as `size` (height, width). Raises as read_header."""
+    with _opened(path) as image:
+        flat = flatten(image, channels or (1 if is_grey(image) else 3), name=str(path))
+        turn = image.getexif().get(_ORIENTATION, 1)
+        upright = flat.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else flat
+        return upright if size is None else fit_whole(upright, *size)

@@ -63,15 +63,35 @@ def from_pil(image: Image, channels: Literal[1, 3] | None = None) -> Tensor:
     """
     import numpy as np
 
-    from gencore.data.decode import GREY_MODES, flatten
+    from gencore.data.flatten import flatten, is_grey
 
-    grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
-    wanted = channels or (1 if grey else 3)
+    wanted = channels or (1 if is_grey(image) else 3)
     try:
         pixels = np.array(flatten(image, wanted))
     except ValueError as error:
         raise GencoreError(f"a PIL image of mode {image.mode} cannot be used: {error}.") from error
     return from_uint8(rearrange(torch.from_numpy(pixels), "h w ... -> (...) h w"))
+
+
+def read_image(
+    path: str | os.PathLike[str], channels: int | None = None, size: tuple[int, int] | None = None
+) -> Tensor:
+    """The picture in a file, (C, H, W) float32 in [-1, 1], upright; C is 1 for grey files and 3 for others if None.
+
+    size: (H, W), to which the central part of that shape is resized; None is the file's own. Raises
+    UnreadableImageError, or GencoreError where there is no such file or channels is not 1, 3 or None.
+    """
+    import numpy as np
+
+    from gencore.data.decode import read_picture
+
+    if channels not in (None, 1, 3) or (size is not None and min(size) < 1):
+        raise GencoreError(f"channels is {channels} and size {size}; expected 1, 3 or None, and (H, W) of 1 or more.")
+    file = Path(os.path.expanduser(path))
+    if not os.path.lexists(file):
+        raise GencoreError(f"{file} does not exist; expected an image file.")
+    pixels = torch.from_numpy(np.array(read_picture(file, channels, size)))
+    return from_uint8(rearrange(pixels, "h w ... -> (...) h w"))
 
 
 def resize_images(x: Tensor, image_size: int) -> Tensor:

@@ -1,4 +1,9 @@
-"""The range of values: finite numbers, images in [-1, 1]."""
+"""The range of values: finite numbers, images in [-1, 1], and one rule for what is stored in other numbers.
+
+Whole numbers are taken to run through all that their type holds (0 ... 255 for uint8) and floats through [-1, 1].
+Where the data cannot be meant so (no value reaches a quarter of the type's largest; no float is negative), or the type
+says nothing (int32), the range must be stated: data_range=(low, high), --data-range LOW,HIGH.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,43 @@ from torch import Tensor
 
 from gencore.errors import GencoreError, NonFiniteError
 
+DataRange = tuple[float, float]
+
 RANGE_TOLERANCE = 1e-3
+LEAST_PEAK = 4
+"""The largest value of a data set is at least the type's largest / LEAST_PEAK, or it is nearly black."""
+
+
+def check_range(data_range: DataRange | None) -> None:
+    """Raise GencoreError unless it is None, or two finite numbers with low < high."""
+    if data_range is not None and not (
+        len(data_range) == 2 and all(map(math.isfinite, data_range)) and data_range[0] < data_range[1]
+    ):
+        raise GencoreError(f"data_range is {data_range}; expected (low, high), finite, with low < high.")
+
+
+def check_peak(peak: int, top: int, what: str) -> None:
+    """Raise GencoreError for data whose largest value `peak` lies far below `top`, the largest that their type holds.
+
+    All 0 is black in every range, and passes.
+    """
+    if 0 < peak * LEAST_PEAK <= top:
+        raise GencoreError(
+            f"{what} have whole numbers up to {peak}, of {top} that their type holds: nearly black. Say which range "
+            f"they run through: data_range=(0, {peak}) (--data-range 0,{peak}), or (0, {top}) if they are that dark."
+        )
+
+
+def rescale(x: Tensor, data_range: DataRange, what: str) -> Tensor:
+    """Numbers of any type in [low, high] as float32 in [-1, 1]. Raises GencoreError for values outside."""
+    low, high = data_range
+    scaled = (x.double() - low) * (2 / (high - low)) - 1
+    bounds = finite_bounds(scaled, what)
+    if max(map(abs, bounds)) > 1 + RANGE_TOLERANCE:
+        raise GencoreError(
+            f"{what} has values from {x.min().item():.4g} to {x.max().item():.4g}; data_range says {low:g} to {high:g}."
+        )
+    return scaled.clamp(-1, 1).float()
 
 
 def finite_bounds(x: Tensor, what: str, index: Tensor | None = None) -> tuple[float, float]:

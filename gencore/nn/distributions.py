@@ -6,7 +6,7 @@ All numbers behind the batch axes are one event: `log_prob` sums over them and i
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -15,36 +15,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from gencore.nn.likelihood import gaussian_log_prob, kl_to_standard_normal
-
-
-class NoiseSource(Protocol):
-    """`gencore.Noise`, or `GlobalNoise`: each call draws (count, *shape) float32."""
-
-    count: int
-    device: torch.device
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal."""
-        ...
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1)."""
-        ...
-
-
-class GlobalNoise:
-    """Noise for `count` examples from torch's global streams: for objectives, whose streams are checkpointed."""
-
-    def __init__(self, count: int, device: torch.device) -> None:
-        self.count, self.device = count, device
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal, (count, *shape)."""
-        return torch.randn(self.count, *shape, device=self.device)
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1), (count, *shape)."""
-        return torch.rand(self.count, *shape, device=self.device)
+from gencore.noise import GlobalNoise, NoiseSource
 
 
 class Drawable(Distribution):

@@ -25,6 +25,7 @@ from gencore.optimizers import SGD
 from gencore.protocols import ROLES, Sampler
 from gencore.recipes import Phase, Recipe, Stage
 from gencore.registry import default_registry
+from gencore.spec import TRAITS
 from gencore.testing.network import no_network
 from gencore.testing.processes import run_processes
 from gencore.training.checkpoint import pack_optimizer, read, write
@@ -150,6 +151,25 @@ class Conformance:
                 else:
                     assert torch.equal(parameter, old), f"phase {phase.name!r} changed {name}"
 
+    def test_evaluating_a_loss_changes_nothing(self, system: str, stage_index: int) -> None:
+        """Losses evaluated beside the training, with gradients and without, leave the next step's bits as they are."""
+        after = []
+        for extra in (0, 2):
+            model, stage, batch = staged(system, stage_index)
+            for phase in stage.phases:
+                own = {id(p) for p in parameters_of(model, phase.parts)}
+                for _ in range(extra):
+                    with torch.random.fork_rng(), torch.no_grad():
+                        if not stage.objective.double_backward and not phase.joint:
+                            stage.objective.loss(model, phase.name, batch)
+                    with torch.random.fork_rng():
+                        stage.objective.loss(model, phase.name, batch)
+                torch.manual_seed(0)
+                step_phase(model, stage, phase, batch, own)
+            parameters = {name: p.detach() for name, p in model.named_parameters()}
+            after.append(parameters | {f"objective.{name}": b for name, b in stage.objective.named_buffers()})
+        assert_equal(*after)
+
     def test_loss_falls(self, system: str, stage_index: int) -> None:
         """Thirty steps of one phase alone, on one batch and one draw of noise, lower its loss."""
         model, stage, batch = staged(system, stage_index)
@@ -180,6 +200,26 @@ class Conformance:
         made = tiny_recipe(system, steps=1)
         Trainer(made, tiny_source(made), cpu=True).fit()
         assert capsys.readouterr().out == ""
+
+    def test_traits_are_true(self, system: str) -> None:
+        """The model has the traits of its spec and no others, and each gives what it should on a batch of data."""
+        spec = default_registry().owner(system)[1]
+        model = tiny_model(system)
+        has = {trait for trait in TRAITS if hasattr(model, trait.replace("-", "_"))}
+        assert has == set(spec.traits), "the methods of the model and the traits of its spec disagree"
+        x = trait_batch(system)
+        with torch.no_grad():
+            if "reconstruct" in has:
+                assert model.reconstruct(x).shape == x.shape
+            if "translate" in has:
+                assert len(translated(model, system)) == len(x)
+            if "classify" in has:
+                assert model.classify(x).shape == (len(x),)
+                assert not model.classify(x).is_floating_point()
+            for trait in has & {"log-prob", "bound"}:
+                nats = model.log_prob(x) if trait == "log-prob" else model.bound(x)
+                assert nats.shape == (len(x),)
+                assert nats.isfinite().all()
 
     def test_claim_conditional(self, system: str) -> None:
         """Built for three classes it samples each of them, and refuses a fourth."""
@@ -274,6 +314,22 @@ def staged(system: str, stage_index: int) -> tuple[Any, Stage, Batch]:
     return model, stage, batch
 
 
+def trait_batch(system: str) -> Tensor:
+    """A batch of data as the system's likelihood and encoder take them."""
+    made = tiny_recipe(system)
+    x = Batches(tiny_source(made), made.batch_size, seed=0)[0]["x"]
+    binary = getattr(made.config, "likelihood", None) == "bernoulli"
+    return torch.where(x > 0, 1.0, -1.0) if binary else x
+
+
+def translated(model: Any, system: str) -> Tensor:
+    """What the model makes of the pictures that its data hold as its input."""
+    made = tiny_recipe(system)
+    stage, source = made.stages[0], tiny_source(made)
+    batch = Batches(stage.data(source, model) if stage.data else source, made.batch_size, seed=0)[0]
+    return model.translate(batch.get("x_input", batch["x"]))
+
+
 def step_phase(
     model: nn.Module, stage: Stage, phase: Phase, batch: Batch, own: set[int], optimizer: Any = None
 ) -> float:
@@ -284,12 +340,12 @@ def step_phase(
         parameter.grad = None
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        loss = stage.objective.loss(model, phase.name, batch).total
-    loss.backward()
+        loss = stage.objective.loss(model, phase.name, batch)
+    loss.total.backward()
     optimizer.step()
     with torch.no_grad(), torch.random.fork_rng():
-        stage.objective.after_step(model, phase.name)
-    return loss.item()
+        stage.objective.after_step(model, phase.name, [] if loss.seen is None else [loss.seen])
+    return loss.total.item()
 
 
 def training_state(trainer: Trainer) -> dict[str, Tensor]:

@@ -10,13 +10,14 @@ config.json model.safetensors README.md samples.png   the model at the last chec
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gencore.conditions import Image
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
 from gencore_hub.atomic import atomic_write
@@ -86,18 +87,32 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def make_recipe(settings: RunSettings, source: Any) -> Any:
-    """The system's recipe, fitted to the data's shape (and number of classes, where it takes labels)."""
-    from gencore.api import recipe
+    """The system's recipe, fitted to the data: their shape, and their conditions where it takes such."""
+    from gencore.api import arguments, recipe
     from gencore.registry import default_registry
 
-    overrides = {"data_shape": tuple(source.shape)}
-    known = inspect.signature(default_registry().resolve(settings.system, "recipe")).parameters
-    if "num_classes" in known and source.num_classes:
-        overrides["num_classes"] = source.num_classes
+    known = arguments(default_registry().resolve(settings.system, "recipe"))
+    overrides = {name: value for name, value in from_data(known, source).items() if name in known}
     for name in ("steps", "batch_size"):
         if getattr(settings, name) is not None:
             overrides[name] = getattr(settings, name)
     return recipe(settings.system, **overrides | parse_overrides(settings.set))
+
+
+def from_data(known: Mapping[str, Any], source: Any) -> dict[str, Any]:
+    """What data say of a recipe's arguments: `data_shape`, `num_classes`, and `condition` or `input_shape` of the kind
+    that the recipe asks for."""
+    from gencore.data.source import conditions_of
+
+    told: dict[str, Any] = {"data_shape": tuple(source.shape)}
+    if source.num_classes:
+        told["num_classes"] = source.num_classes
+    for condition in conditions_of(source):
+        if "condition" in known and isinstance(known["condition"].default, type(condition)):
+            told["condition"] = condition
+        if isinstance(condition, Image):
+            told["input_shape"] = condition.shape
+    return told
 
 
 def load_settings(out: Path) -> RunSettings:

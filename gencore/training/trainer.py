@@ -322,7 +322,7 @@ class Trainer:
         own, optimizer, step = run.own[phase.name], run.optimizers[phase.name], run.steps[phase.name]
         for parameter in run.reached[phase.name]:
             parameter.grad = None
-        total = torch.zeros((), device=self.accelerator.device)
+        total, seen = torch.zeros((), device=self.accelerator.device), []
         for i, batch in enumerate(batches):
             last = i + 1 == len(batches)
             with contextlib.nullcontext() if last else self._accumulating(step):
@@ -332,6 +332,8 @@ class Trainer:
                 share = loss.total / len(batches) if len(batches) > 1 else loss.total
                 self.accelerator.backward(share)
                 total += share.detach()
+                if loss.seen is not None:
+                    seen.append(loss.seen)
         norm = sharding.whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
         self._check_finite(phase.name, total, norm)
         if phase.max_gradient_norm is not None:
@@ -341,7 +343,7 @@ class Trainer:
                 group["lr"] = rate * phase.schedule(self.step)
         optimizer.step()
         with torch.no_grad():
-            run.objective.after_step(self.model, phase.name)
+            run.objective.after_step(self.model, phase.name, seen)
         self.metrics[f"{phase.name}/loss"] = total
         self.metrics[f"{phase.name}/gradient_norm"] = norm
         for name, value in loss.metrics.items():

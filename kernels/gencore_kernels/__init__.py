@@ -6,6 +6,7 @@ Importing this package imports torch, never triton. A sub-package and its functi
 `gencore_kernels.<name>` is, and `from gencore_kernels.<name> import ...` reaches into the sub-package.
 """
 
+from gencore_kernels.bias_activation import bias_activation
 from gencore_kernels.diffusion_step import (
     StepRow,
     ddpm_table,
@@ -28,6 +29,7 @@ from gencore_kernels.dispatch import (
 from gencore_kernels.minibatch_discrimination import minibatch_discrimination
 from gencore_kernels.minibatch_stddev import minibatch_stddev
 from gencore_kernels.nearest_code import NearestCode, PreparedCodebook, nearest_code, prepare_codebook
+from gencore_kernels.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
     "Backend",
@@ -36,8 +38,10 @@ __all__ = [
     "NearestCode",
     "PreparedCodebook",
     "StepRow",
+    "bias_activation",
     "ddpm_table",
     "diffusion_step",
+    "downsample2d",
     "euler_table",
     "explain",
     "flow_table",
@@ -48,7 +52,10 @@ __all__ = [
     "prepare_codebook",
     "quantile_abs",
     "registered_operations",
+    "setup_filter",
     "stack_rows",
     "step_table",
+    "upfirdn2d",
+    "upsample2d",
     "use_backend",
 ]

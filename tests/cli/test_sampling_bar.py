@@ -21,7 +21,7 @@ from gencore.training.callbacks import SamplingBar
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("model")
-    from gencore_diffusion.networks import DenseConfig
+    from gencore_diffusion.networks.build import DenseConfig
 
     made = gencore.create("ddpm", data_shape=(1, 8, 8), network=DenseConfig(hidden=8, layers=1), num_timesteps=20)
     made.save_pretrained(out)

@@ -88,7 +88,7 @@ class _Failing:
 
 
 def test_the_wrong_config_is_refused() -> None:
-    from gencore_gan.networks import ConvGAN
+    from gencore_gan.parts.networks import ConvGAN
 
     with pytest.raises(GencoreError, match="takes a ConvGANConfig, received a ModelConfig"):
         ConvGAN(gencore.ModelConfig())

@@ -52,7 +52,7 @@ def test_loading_leaves_the_random_state(saved: Path) -> None:
 
 def test_a_constructor_may_draw_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever device it is built on."""
-    from gencore_gan.networks import ConvGAN
+    from gencore_gan.parts.networks import ConvGAN
 
     build = ConvGAN.__init__
     monkeypatch.setattr(
@@ -95,7 +95,7 @@ def test_loading_does_not_import_the_compiler(saved: Path) -> None:
 
 
 def test_the_class_is_checked(saved: Path) -> None:
-    from gencore_gan.networks import ConvGAN, DenseGAN
+    from gencore_gan.parts.networks import ConvGAN, DenseGAN
 
     assert isinstance(ConvGAN.from_pretrained(saved), ConvGAN)
     with pytest.raises(GencoreError, match="holds a ConvGAN; expected a DenseGAN"):
@@ -126,7 +126,7 @@ def test_config_that_declares_far_more_than_the_weights(saved: Path) -> None:
 def test_whatever_a_constructor_raises_names_the_file(
     error: Exception, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gencore_gan.networks import ConvGAN
+    from gencore_gan.parts.networks import ConvGAN
 
     def fail(self: object, config: object) -> None:
         raise error

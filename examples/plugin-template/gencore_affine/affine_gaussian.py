@@ -16,9 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gencore import Adam, Loss, Model, ModelConfig, Objective, Phase, Recipe, Sampler, Stage
+from gencore import Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
-from gencore.samplers import PriorSampler
+from gencore.noise import NoiseSource
+
+SYSTEM = SystemSpec(
+    name="affine-gaussian",
+    summary="Probabilistic principal components, learned by maximum likelihood",
+    paper=Paper(title="Probabilistic Principal Component Analysis", authors="Tipping & Bishop", year=1999),
+    model="AffineGaussian",
+    recipe="affine_gaussian",
+    roles=("encoder", "generator", "sampler"),
+    traits=("log-prob",),
+    claims=("exact-data-parallel",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "batch_size": 8},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,33 +73,29 @@ class AffineGaussian(Model):
             self.mean, self.weight, torch.exp(2 * self.log_sigma).expand(len(self.mean))
         ).log_prob(x.flatten(1))
 
-    def default_sampler(self) -> Sampler:
-        """z ~ N(0, 1), then the mean of x."""
-        return PriorSampler(shape=(self.config.latent_dim,))
+    def draw_prior(self, noise: NoiseSource) -> Tensor:
+        """z ~ N(0, 1), (n, latent_dim)."""
+        return noise.normal(self.config.latent_dim)
 
 
 class MaximumLikelihood(Objective):
     """-E log p(x), in nats for each number of x."""
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def likelihood(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"]."""
         x = batch["x"]
         return Loss(-model.log_prob(x).mean() / x[0].numel())
 
 
 def affine_gaussian(
-    *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
-    steps: int = 1000,
-    batch_size: int = 64,
-    latent_dim: int = 10,
+    *, config: AffineGaussianConfig = AffineGaussianConfig(), steps: int = 1000, batch_size: int = 64
 ) -> Recipe:
     """One phase, one stage."""
     phase = Phase(name="likelihood", parts=("",), optimizer=Adam(learning_rate=1e-2))
     return Recipe(
         name="affine-gaussian",
         model=AffineGaussian,
-        config=AffineGaussianConfig(data_shape=data_shape, latent_dim=latent_dim),
+        config=config,
         stages=(Stage(objective=MaximumLikelihood(), phases=(phase,), steps=steps),),
         batch_size=batch_size,
     )

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from gencore.data.decode import Header, UnreadableImageError, read_header, read_image
+from gencore.data.decode import Decoding, Header, UnreadableImageError, read_header, read_pixels
 from gencore.data.images import from_uint8
 from gencore.data.source import Batch, check_indices
 from gencore.errors import GencoreError
@@ -50,7 +50,7 @@ class ImageFolder:
     def fetch(self, indices: Tensor) -> Batch:
         check_indices(indices, len(self))
         channels, size, _ = self.shape
-        pixels = np.stack([read_image(self.paths[i], channels, size) for i in indices.tolist()])
+        pixels = np.stack([read_pixels(self.paths[i], Decoding(channels, size)) for i in indices.tolist()])
         batch = {
             "x": from_uint8(rearrange(torch.from_numpy(pixels), "n h w c -> n c h w").contiguous()),
             "index": indices,
@@ -95,7 +95,7 @@ def image_folder(
         size = image_size or _common_size(headers, root)
         num_channels = channels or (1 if all(header.grey for header in headers.values()) else 3)
     if headers and skip_corrupt:
-        whole, further = _sift(tuple(headers), lambda file: read_image(file, num_channels, size).size)
+        whole, further = _sift(tuple(headers), lambda file: read_pixels(file, Decoding(num_channels, size)).size)
         headers, broken = {file: headers[file] for file in whole}, [*broken, *further]
     if not headers:
         raise GencoreError(f"none of the {len(files)} images in {root} can be read:\n{_named(broken)}")

@@ -20,13 +20,29 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.data import Source, labelled_and_unlabelled, subset
 from gencore.data.by_class import few_labels
-from gencore_ae.losses import squared_error
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.reconstruction import Reconstruction, one_phase
+from gencore_ae.parts.losses import squared_error
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.reconstruction import Reconstruction, one_phase
+
+SYSTEM = SystemSpec(
+    name="autoencoder-classifier",
+    summary="A linear classifier on codes, with few labels: two-stage, fine-tuned or joint",
+    paper=Paper(
+        title="Semi-Supervised Learning of Compact Document Representations with Deep Networks",
+        authors="Ranzato & Szummer",
+        year=2008,
+    ),
+    model="AutoencoderClassifier",
+    recipe="autoencoder_classifier",
+    roles=("encoder", "generator", "critic"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "hidden": (16,)},
+)
 
 Method = Literal["two-stage", "fine-tune", "joint"]
 
@@ -64,11 +80,13 @@ def classification(model: Any, batch: Mapping[str, Tensor]) -> Loss:
 
 
 class Classification(Objective):
-    """Every phase minimises the head's cross-entropy."""
+    """Phases "head", "encoder" and "network": each minimises the head's cross-entropy."""
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def head(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"] and batch["label"]."""
         return classification(model, batch)
+
+    encoder = network = head
 
 
 class JointObjective(Objective):
@@ -79,7 +97,7 @@ class JointObjective(Objective):
         check(weight >= 0, "label_weight", weight, "0 or more")
         self.weight = weight
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def joint(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Both streams, in one step."""
         unlabelled = batch["x_unlabelled"]
         reconstruction = squared_error(model.reconstruct(unlabelled), unlabelled).mean()

@@ -20,11 +20,27 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, ModelConfig, Recipe
+from gencore import Adam, Loss, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_ae.networks import Autoencoder, Output, layers
-from gencore_ae.penalties import estimated_jacobian, sigmoid_layer_jacobian
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.networks import Autoencoder, Output, layers
+from gencore_ae.parts.penalties import estimated_jacobian, sigmoid_layer_jacobian
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="contractive-autoencoder",
+    summary="Penalises the encoder's Jacobian; tied weights",
+    paper=Paper(
+        title="Contractive Auto-Encoders: Explicit Invariance During Feature Extraction",
+        authors="Rifai et al.",
+        year=2011,
+    ),
+    model="ContractiveAutoencoder",
+    recipe="contractive_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 16, "batch_size": 8},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

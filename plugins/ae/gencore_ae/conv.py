@@ -17,11 +17,27 @@ from typing import Literal
 
 from torch import nn
 
-from gencore import Adam, ModelConfig, Recipe
+from gencore import Adam, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_ae.losses import Error
-from gencore_ae.networks import Autoencoder, Output
-from gencore_ae.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore_ae.parts.losses import Error
+from gencore_ae.parts.networks import Autoencoder, Output
+from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="conv-autoencoder",
+    summary="Convolutions down, transposed convolutions up",
+    paper=Paper(
+        title="Stacked Convolutional Auto-Encoders for Hierarchical Feature Extraction",
+        authors="Masci et al.",
+        year=2011,
+    ),
+    model="ConvAutoencoder",
+    recipe="conv_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "width": 4},
+)
 
 WARM_UP = 100
 """Iterations. Without them Adam's first steps leave all units of wider networks (32, for 32 x 32 pixels) at zero."""

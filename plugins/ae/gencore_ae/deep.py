@@ -2,7 +2,7 @@
 313).
 
     squared     E ||x - g(f(x))||^2                                (faces, real data)
-    bernoulli   the cross-entropy of the pixels' brightness, nats  (MNIST, the paper's own; gencore_ae.losses)
+    bernoulli   the cross-entropy of the pixels' brightness, nats  (MNIST, the paper's own; gencore_ae.parts.losses)
 A non-linear code of k numbers holds more than the first k principal components: on MNIST with k = 30 the paper has a
 squared error (brightness in [0, 1]) of 3.00 an image against 13.87.
 
@@ -11,10 +11,26 @@ Deviations: no layer-by-layer pre-training by Boltzmann machines, plain Adam and
 
 from __future__ import annotations
 
-from gencore import Adam, Recipe
-from gencore_ae.losses import Error
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore import Adam, Paper, Recipe, SystemSpec
+from gencore_ae.parts.losses import Error
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="deep-autoencoder",
+    summary="Multi-layer perceptrons with a narrow code; squared or Bernoulli error",
+    paper=Paper(
+        title="Reducing the Dimensionality of Data with Neural Networks",
+        authors="Hinton & Salakhutdinov",
+        year=2006,
+    ),
+    model="DenseAutoencoder",
+    recipe="deep_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "hidden": (16,)},
+)
 
 
 def deep_autoencoder(

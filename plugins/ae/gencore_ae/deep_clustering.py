@@ -25,14 +25,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from gencore import Adam, Loss, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.data import Batch, Source
 from gencore.data.source import epoch_order
 from gencore.distributed import from_first_process
 from gencore.latent import encode_all, k_means
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="deep-embedded-clustering",
+    summary="Codes and cluster centres that follow their own surest assignments (DEC)",
+    paper=Paper(
+        title="Unsupervised Deep Embedding for Clustering Analysis",
+        authors="Xie, Girshick & Farhadi",
+        year=2016,
+        arxiv="1511.06335",
+    ),
+    model="ClusteringAutoencoder",
+    recipe="deep_embedded_clustering",
+    roles=("encoder", "generator", "critic"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "hidden": (16,), "num_clusters": 3, "refresh": 2},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +154,7 @@ def with_targets(source: Source, model: ClusteringAutoencoder) -> Source:
 class Clustering(Objective):
     """Phase "clustering": equation 2, in nats an example."""
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def clustering(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"] and its rows of P, batch["target"]."""
         log_q = model.judge(batch["x"])
         sure = log_q.detach().exp().amax(1).mean()

@@ -12,11 +12,27 @@ Deviations: masked numbers become -1 for images in [-1, 1] (the paper's 0, black
 
 from __future__ import annotations
 
-from gencore import Adam, Recipe
-from gencore_ae.corruption import Corruption, corruption
-from gencore_ae.losses import Error
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore import Adam, Paper, Recipe, SystemSpec
+from gencore_ae.parts.corruption import Corruption, corruption
+from gencore_ae.parts.losses import Error
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="denoising-autoencoder",
+    summary="Rebuilds clean data from corrupted data; knows the score",
+    paper=Paper(
+        title="Extracting and Composing Robust Features with Denoising Autoencoders",
+        authors="Vincent et al.",
+        year=2008,
+    ),
+    model="DenseAutoencoder",
+    recipe="denoising_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "hidden": (16,)},
+)
 
 
 def denoising_autoencoder(

@@ -19,11 +19,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gencore import Adam, Loss, ModelConfig, Objective, Recipe
+from gencore import Adam, Loss, ModelConfig, Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.errors import GencoreError
-from gencore_ae.networks import Autoencoder, check_shape, layers
-from gencore_ae.reconstruction import cosine, one_phase
+from gencore_ae.parts.networks import Autoencoder, check_shape, layers
+from gencore_ae.parts.reconstruction import cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="document-autoencoder",
+    summary="Word probabilities of documents to codes of two numbers",
+    paper=Paper(
+        title="Reducing the Dimensionality of Data with Neural Networks",
+        authors="Hinton & Salakhutdinov",
+        year=2006,
+    ),
+    model="DocumentAutoencoder",
+    recipe="document_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"hidden": (8,), "batch_size": 8},
+)
 
 CORPUS = str(resources.files("gencore_ae").joinpath("docstrings.npz"))
 """Word counts x (N, 2000), float16, labels, and the words: real text for tests and first steps."""
@@ -89,7 +105,7 @@ class DocumentReconstruction(Objective):
         check(code_noise >= 0, "code_noise", code_noise, "0 or more")
         self.dropout, self.code_noise = dropout, code_noise
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"], counts or probabilities."""
         whole = word_probabilities(batch["x"])
         kept = whole * (torch.rand_like(whole) >= self.dropout)

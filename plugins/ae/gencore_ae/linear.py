@@ -15,17 +15,33 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gencore import Adam, Loss, ModelConfig, Recipe
+from gencore import Adam, Loss, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.distributed import process_count, sum_over_processes
-from gencore_ae.networks import Autoencoder, Output, check_shape
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.networks import Autoencoder, Output, check_shape
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="linear-autoencoder",
+    summary="One linear layer each way: the principal subspace",
+    paper=Paper(
+        title="Neural Networks and Principal Component Analysis: Learning from Examples Without Local Minima",
+        authors="Baldi & Hornik",
+        year=1989,
+    ),
+    model="LinearAutoencoder",
+    recipe="linear_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +87,14 @@ class CentredReconstruction(Reconstruction):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros(()))
-        self._seen: list[Tensor] = []
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"]."""
-        self._seen.append(batch["x"].mean(0))
-        return super().loss(model, phase, batch)
+        return super().autoencoder(model, batch)._replace(seen=batch["x"].mean(0))
 
-    def after_step(self, model: Any, phase: str) -> None:
+    def after_step(self, model: Any, phase: str, seen: Sequence[Tensor]) -> None:
         """m <- m + (mean of the step's batches - m) / (steps so far)."""
-        mean = sum_over_processes(torch.stack(self._seen).mean(0)) / process_count()
-        self._seen.clear()
+        mean = sum_over_processes(torch.stack(list(seen)).mean(0)) / process_count()
         self.steps += 1
         model.mean += (mean - model.mean) / self.steps
 

@@ -7,7 +7,7 @@ has never seen. `regulariser`:
     none       Omega = 0, the counter-example
     noise      x is seen through N(0, strength^2): training with noise is Tikhonov regularisation of r = g o f (Bishop
                1995, "Training with noise is equivalent to Tikhonov regularization")
-    jacobian   Omega = strength ||df / dx||_F^2, estimated with one probe (gencore_ae.penalties)
+    jacobian   Omega = strength ||df / dx||_F^2, estimated with one probe (gencore_ae.parts.penalties)
 """
 
 from __future__ import annotations
@@ -17,12 +17,28 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from gencore import Adam, Loss, Recipe
+from gencore import Adam, Loss, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_ae.corruption import corruption
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.penalties import estimated_jacobian
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.corruption import corruption
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.penalties import estimated_jacobian
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="overcomplete-autoencoder",
+    summary="A code larger than the data, held back by a regulariser",
+    paper=Paper(
+        title="Deep Learning, chapter 14",
+        authors="Goodfellow, Bengio & Courville",
+        year=2016,
+    ),
+    model="DenseAutoencoder",
+    recipe="overcomplete_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 64, "batch_size": 8},
+)
 
 Regulariser = Literal["none", "noise", "jacobian"]
 

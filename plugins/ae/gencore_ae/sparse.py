@@ -15,11 +15,27 @@ from typing import Any
 
 from torch import Tensor
 
-from gencore import Adam, Loss, Recipe
+from gencore import Adam, Loss, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.penalties import absolute_sum, normalise_columns
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.penalties import absolute_sum, normalise_columns
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="sparse-autoencoder",
+    summary="An L1 penalty on the code, a dictionary of unit columns",
+    paper=Paper(
+        title="Emergence of Simple-Cell Receptive Field Properties by Learning a Sparse Code for Natural Images",
+        authors="Olshausen & Field",
+        year=1996,
+    ),
+    model="DenseAutoencoder",
+    recipe="sparse_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel"),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 16, "batch_size": 8},
+)
 
 
 class L1Penalty:

@@ -5,7 +5,7 @@ Learning Useful Representations in a Deep Network with a Local Denoising Criteri
     fine-tuning   min E_labelled CE(y, head(f_n(... f_1(x)))), over all layers
 One layer after the other, each on the codes of those below, which stand still and see clean data: only the input of the
 layer that is being trained is corrupted. Layers are sigmoid; L is the cross-entropy of the inputs as probabilities
-(gencore_ae.losses). A deep sigmoid network that starts at random hardly trains at all; one that starts here does.
+(gencore_ae.parts.losses). A deep sigmoid network that starts at random hardly trains at all; one that starts here does.
 
 Deviations: the decoder's weights are its own, where the paper ties them to the encoder's; Adam. The decoder is what the
 layers learned it to be: fine-tuning moves the encoder away from it, and reconstructions are those of before.
@@ -19,14 +19,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gencore import Adam, Loss, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.data import subset
 from gencore.data.by_class import few_labels
 from gencore_ae.classifier import AutoencoderClassifier, AutoencoderClassifierConfig, Classification
-from gencore_ae.corruption import corruption
-from gencore_ae.losses import bernoulli_error
-from gencore_ae.reconstruction import check_error
+from gencore_ae.parts.corruption import corruption
+from gencore_ae.parts.losses import bernoulli_error
+from gencore_ae.parts.reconstruction import check_error
+
+SYSTEM = SystemSpec(
+    name="stacked-denoising-autoencoder",
+    summary="Denoising layers trained one after the other, then fine-tuned with few labels",
+    paper=Paper(
+        title="Stacked Denoising Autoencoders: Learning Useful Representations in a Deep Network with a Local "
+        "Denoising Criterion",
+        authors="Vincent, Larochelle, Lajoie, Bengio & Manzagol",
+        year=2010,
+    ),
+    model="AutoencoderClassifier",
+    recipe="stacked_denoising_autoencoder",
+    roles=("encoder", "generator", "critic"),
+    traits=("reconstruct",),
+    tiny={"data_shape": (1, 8, 8), "batch_size": 8, "widths": (16, 8)},
+)
 
 
 def layer_parts(depth: int, num_layers: int) -> tuple[str, str]:
@@ -41,7 +57,7 @@ class LayerReconstruction(Objective):
         super().__init__()
         self.depth, self.corrupt = depth, corruption("masking", noise)
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def layer(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"], in nats; inputs run from -1 to 1 at every depth, codes h as 2 h - 1."""
         below, linear = 1 + 2 * self.depth, 2 * (len(model.config.hidden) - self.depth)
         with torch.no_grad():

@@ -15,11 +15,27 @@ from typing import Any
 
 from torch import Tensor
 
-from gencore import Adam, Loss, Recipe
+from gencore import Adam, Loss, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.penalties import bernoulli_divergence
-from gencore_ae.reconstruction import Reconstruction, cosine, one_phase
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.penalties import bernoulli_divergence
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, one_phase
+
+SYSTEM = SystemSpec(
+    name="target-sparse-autoencoder",
+    summary="Sigmoid units held to a mean activation rho",
+    paper=Paper(
+        title="Sparse Deep Belief Net Model for Visual Area V2",
+        authors="Lee, Ekanadham & Ng",
+        year=2007,
+    ),
+    model="DenseAutoencoder",
+    recipe="target_sparse_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 16, "batch_size": 8},
+)
 
 
 class ActivationTarget:

@@ -11,13 +11,30 @@ Deviations: autoencoders on digit classes where the paper has classifiers on hal
 
 from __future__ import annotations
 
-from gencore import Adam, Model, Phase, Recipe, Stage
+from gencore import Adam, Model, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.data import Source, subset
 from gencore.data.by_class import balanced, filling, labels_of, of_classes
-from gencore_ae.corruption import corruption
-from gencore_ae.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.reconstruction import Reconstruction, one_phase
+from gencore_ae.parts.corruption import corruption
+from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
+from gencore_ae.parts.reconstruction import Reconstruction, one_phase
+
+SYSTEM = SystemSpec(
+    name="transfer-autoencoder",
+    summary="Pre-trained on some classes, fine-tuned on a few examples of the others",
+    paper=Paper(
+        title="How Transferable Are Features in Deep Neural Networks?",
+        authors="Yosinski et al.",
+        year=2014,
+        arxiv="1411.1792",
+    ),
+    model="DenseAutoencoder",
+    recipe="transfer_autoencoder",
+    roles=("encoder", "generator"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "code_dim": 4, "batch_size": 8, "hidden": (16,)},
+)
 
 
 def transfer_autoencoder(

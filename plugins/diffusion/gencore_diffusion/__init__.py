@@ -1,1 +1,5 @@
-"""Score and denoising models, one file a paper, and the samplers that run any of them."""
+"""Denoising models and their samplers, one file a paper."""
+
+from gencore.spec import read_family
+
+family = read_family(__name__, name="diffusion", summary="Denoising models and their samplers", extra="diffusion")

@@ -5,7 +5,7 @@
 In this family's coordinates x = x_t / sqrt(abar_t) = x0 + sigma_t eps, sigma_t = sqrt((1 - abar_t) / abar_t).
 Also: the cosine schedule (Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17), x0- and v-prediction (Salimans &
 Ho 2022, arXiv:2202.00512), labels with classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), learned
-variances (Nichol & Dhariwal: `gencore_diffusion.learned_variance`).
+variances (Nichol & Dhariwal: `gencore_diffusion.parts.learned_variance`).
 
 Deviations: a small U-Net; a weight average by half-life. Between two trained levels the network is told the t that
 is linear in log sigma, so that any sampler may ask for any sigma in the trained range.
@@ -20,23 +20,39 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gencore import EMA, ModelConfig, Recipe, Sampler
+from gencore import EMA, ModelConfig, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
-from gencore_diffusion import schedules
-from gencore_diffusion.denoiser import Denoiser
-from gencore_diffusion.learned_variance import LearnedVariance
-from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
-from gencore_diffusion.parametrization import Scalings, preserving_scale, scalings
-from gencore_diffusion.reverse_variance import check_learned
-from gencore_diffusion.samplers import SAMPLERS, DDIMSampler
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.networks.build import NetworkConfig, NetworkName, build_network, network_config
+from gencore_diffusion.networks.unet import UNetConfig
+from gencore_diffusion.parts import schedules
+from gencore_diffusion.parts.denoiser import Denoiser
+from gencore_diffusion.parts.learned_variance import LearnedVariance
+from gencore_diffusion.parts.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
+from gencore_diffusion.parts.parametrization import Scalings, preserving_scale, scalings
+from gencore_diffusion.parts.reverse_variance import check_learned
+from gencore_diffusion.samplers.names import SAMPLERS, DDIMSampler
+
+SYSTEM = SystemSpec(
+    name="ddpm",
+    summary="Discrete noise levels; predicts eps, x0 or v; classifier-free guidance",
+    paper=Paper(
+        title="Denoising Diffusion Probabilistic Models",
+        authors="Ho, Jain & Abbeel",
+        year=2020,
+        arxiv="2006.11239",
+    ),
+    model="DDPM",
+    recipe="ddpm",
+    roles=("sampler",),
+    claims=("compiles", "conditional"),
+    tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8, "num_timesteps": 20},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DDPMConfig(ModelConfig):
     """`betas` overrides `schedule` (another library's model); it is then a number for each of `num_timesteps`.
-    `variance` learned: the network has a second half of channels, v of gencore_diffusion.learned_variance."""
+    `variance` learned: the network has a second half of channels, v of gencore_diffusion.parts.learned_variance."""
 
     data_shape: tuple[int, ...] = (1, 32, 32)
     network: NetworkConfig = dataclasses.field(default_factory=UNetConfig)
@@ -106,7 +122,7 @@ class DDPM(Denoiser):
         return super().predict(x, sigma, labels)[:, : x.shape[1]]
 
     def predict_with_variance(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """F and v of gencore_diffusion.learned_variance, each of x's shape; GencoreError where none is learned."""
+        """F and v (gencore_diffusion.parts.learned_variance), each of x's shape; GencoreError where none is learned."""
         check_learned(self)
         first, second = super().predict(x, sigma, labels).chunk(2, 1)
         return first, second

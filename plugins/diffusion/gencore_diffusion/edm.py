@@ -17,15 +17,31 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gencore import EMA, ModelConfig, Recipe, Sampler
+from gencore import EMA, ModelConfig, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
-from gencore_diffusion import schedules
-from gencore_diffusion.denoiser import Denoiser
-from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
-from gencore_diffusion.parametrization import Scalings
-from gencore_diffusion.samplers import SAMPLERS, HeunSampler
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.networks.build import NetworkConfig, NetworkName, build_network, network_config
+from gencore_diffusion.networks.unet import UNetConfig
+from gencore_diffusion.parts import schedules
+from gencore_diffusion.parts.denoiser import Denoiser
+from gencore_diffusion.parts.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
+from gencore_diffusion.parts.parametrization import Scalings
+from gencore_diffusion.samplers.names import SAMPLERS, HeunSampler
+
+SYSTEM = SystemSpec(
+    name="edm",
+    summary="A preconditioned denoiser at log-normal noise levels, Heun's sampler",
+    paper=Paper(
+        title="Elucidating the Design Space of Diffusion-Based Generative Models",
+        authors="Karras, Aittala, Aila & Laine",
+        year=2022,
+        arxiv="2206.00364",
+    ),
+    model="EDM",
+    recipe="edm",
+    roles=("sampler",),
+    claims=("compiles", "conditional"),
+    tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8},
+)
 
 LEVEL_SCALE = 1000.0
 

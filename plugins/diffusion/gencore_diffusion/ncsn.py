@@ -17,17 +17,33 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gencore import EMA, ModelConfig, Recipe, Sampler
+from gencore import EMA, ModelConfig, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
-from gencore_diffusion import schedules
-from gencore_diffusion.denoiser import Denoiser, noise_levels
-from gencore_diffusion.embedding import log_level
-from gencore_diffusion.langevin import AnnealedLangevinSampler
-from gencore_diffusion.networks import NetworkConfig, NetworkName, build_network, network_config
-from gencore_diffusion.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
-from gencore_diffusion.parametrization import Scalings, from_x0, preserving_scale, scalings
-from gencore_diffusion.samplers import SAMPLERS
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.networks.build import NetworkConfig, NetworkName, build_network, network_config
+from gencore_diffusion.networks.embedding import log_level
+from gencore_diffusion.networks.unet import UNetConfig
+from gencore_diffusion.parts import schedules
+from gencore_diffusion.parts.denoiser import Denoiser, noise_levels
+from gencore_diffusion.parts.objective import DenoisingScoreMatching, check_label_drop, denoising_stages
+from gencore_diffusion.parts.parametrization import Scalings, from_x0, preserving_scale, scalings
+from gencore_diffusion.samplers.langevin import AnnealedLangevinSampler
+from gencore_diffusion.samplers.names import SAMPLERS
+
+SYSTEM = SystemSpec(
+    name="ncsn",
+    summary="A score network at geometric noise levels, annealed Langevin dynamics",
+    paper=Paper(
+        title="Generative Modeling by Estimating Gradients of the Data Distribution",
+        authors="Song & Ermon",
+        year=2019,
+        arxiv="1907.05600",
+    ),
+    model="NCSN",
+    recipe="ncsn",
+    roles=("sampler",),
+    claims=("compiles", "conditional"),
+    tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8, "num_levels": 4},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@ Synthesis", arXiv:2105.05233, section 4).
 
     loss = E -log p(y | x0 + sigma eps, sigma)
 for sigma over the range of the diffusion model that it will steer. Its slope in x is what guidance adds to the score
-(equation 13; `gencore_diffusion.guidance`), so that it must know the class of what the sampler shows it: noise, at
-first. A classifier of clean data does not.
+(equation 13; `gencore_diffusion.samplers.guidance`), so that it must know the class of what the sampler shows it:
+noise, at first. A classifier of clean data does not.
 
 Deviations: log sigma is drawn uniformly, not through a schedule's timesteps, so that one classifier serves models of
 any schedule; the downward half of this family's U-Net ends in a mean over places instead of attention pooling; or a
@@ -21,16 +21,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import EMA, Adam, Loss, Model, ModelConfig, Objective, Phase, Recipe, Stage
+from gencore import EMA, Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.objective import Batch
-from gencore_diffusion.denoiser import check_labels, noise_levels
-from gencore_diffusion.embedding import log_level
-from gencore_diffusion.networks import DenseConfig, DenseNetwork, check_image, network_config
-from gencore_diffusion.objective import noised, warm_up
-from gencore_diffusion.parametrization import column, preserving_scale
-from gencore_diffusion.unet import UNetConfig, down_path, fold, level_embedding, run_part
+from gencore_diffusion.networks.build import DenseConfig, DenseNetwork, check_image, network_config
+from gencore_diffusion.networks.embedding import log_level
+from gencore_diffusion.networks.unet import UNetConfig, down_path, fold, level_embedding, run_part
+from gencore_diffusion.parts.denoiser import check_labels, noise_levels
+from gencore_diffusion.parts.objective import noised, warm_up
+from gencore_diffusion.parts.parametrization import column, preserving_scale
+
+SYSTEM = SystemSpec(
+    name="noisy-classifier",
+    summary="p(y | x; sigma) of noisy data, to steer an unconditional model (classifier guidance)",
+    paper=Paper(
+        title="Diffusion Models Beat GANs on Image Synthesis",
+        authors="Dhariwal & Nichol",
+        year=2021,
+        arxiv="2105.05233",
+    ),
+    model="NoisyClassifier",
+    recipe="noisy_classifier",
+    roles=("critic",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +128,7 @@ class NoisyClassifier(Model):
 class NoisyClassification(Objective):
     """Phase "classifier": cross-entropy on noised examples; batches need "label"."""
 
-    def loss(self, model: NoisyClassifier, phase: str, batch: Batch) -> Loss:
+    def classifier(self, model: NoisyClassifier, batch: Batch) -> Loss:
         """Of batch["x"] and batch["label"], nats."""
         if "label" not in batch:
             raise GencoreError("A classifier needs a label with every example; the data have none.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -23,11 +23,28 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, Noise, Objective, Phase, Recipe, Sampler, Stage
+from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.nn.dense import mlp
-from gencore.nn.distributions import GlobalNoise, NoiseSource
-from gencore_vae.networks import AutoencoderConfig, make_decoder, make_encoder
+from gencore.noise import GlobalNoise, NoiseSource
+from gencore_vae.parts.networks import AutoencoderConfig, make_decoder, make_encoder
+
+SYSTEM = SystemSpec(
+    name="aae",
+    summary="A critic makes the distribution of the codes equal to the prior",
+    paper=Paper(
+        title="Adversarial Autoencoders",
+        authors="Makhzani et al.",
+        year=2015,
+        arxiv="1511.05644",
+    ),
+    model="AAE",
+    recipe="aae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8, "critic_hidden": (8,)},
+)
 
 Prior = Literal["normal", "mixture"]
 NUM_COMPONENTS = 10
@@ -92,40 +109,21 @@ class AAE(Model):
             return normal
         return mixture_of_gaussians((noise.uniform(1)[:, 0] * NUM_COMPONENTS).floor(), normal)
 
-    def default_sampler(self) -> Sampler:
-        """A code of the prior, decoded."""
-        return CodeSampler()
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CodeSampler:
-    """Draw from the model's prior, then generate."""
-
-    def sample(
-        self,
-        model: Any,
-        noise: Noise,
-        *,
-        condition: Tensor | None = None,
-        callback: Callable[[int, int], None] | None = None,
-    ) -> Tensor:
-        """One example for each stream of noise."""
-        x = model.generate(model.draw_prior(noise), condition=condition)
-        if callback:
-            callback(1, 1)
-        return x
-
 
 class AdversarialAutoencoding(Objective):
     """Phases "reconstruction", "critic", "fool"."""
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
-        """The losses of the header, means over the batch."""
+    def reconstruction(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Squared error, mean over all numbers."""
+        return Loss(F.mse_loss(model.reconstruct(batch["x"]), batch["x"]))
+
+    def fool(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """The encoder's loss: its codes look like the prior's."""
+        return Loss(F.softplus(-model.judge_codes(model.encode(batch["x"]))).mean())
+
+    def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Prior against codes."""
         x = batch["x"]
-        if phase == "reconstruction":
-            return Loss(F.mse_loss(model.reconstruct(x), x))
-        if phase == "fool":
-            return Loss(F.softplus(-model.judge_codes(model.encode(x))).mean())
         with torch.no_grad():
             codes = model.encode(x)
         prior, data = model.judge_codes(model.draw_prior(GlobalNoise(len(x), x.device))), model.judge_codes(codes)

@@ -10,10 +10,26 @@ Deviations: dense networks of two layers; binary images unless `binarization` is
 
 from __future__ import annotations
 
-from gencore import Recipe
-from gencore_vae.binary import Binarization
-from gencore_vae.networks import VAEConfig
+from gencore import Paper, Recipe, SystemSpec
+from gencore_vae.parts.binary import Binarization
+from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="beta-vae",
+    summary="The KL weighted by beta, so that single latents follow single factors",
+    paper=Paper(
+        title="beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework",
+        authors="Higgins et al.",
+        year=2017,
+    ),
+    model="VAE",
+    recipe="beta_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8},
+)
 
 
 def beta_vae(

@@ -2,15 +2,32 @@
 
 The bound is that of Kingma & Welling 2014. A small decoder_std asks for sharp images and spends more nats on z.
 
-Deviations from DCGAN's networks: no batch normalisation (gencore_vae.networks), a linear output, a dense layer next to
-the latent.
+Deviations from DCGAN's networks: no batch normalisation (gencore_vae.parts.networks), a linear output, a dense layer
+next to the latent.
 """
 
 from __future__ import annotations
 
-from gencore import Recipe
-from gencore_vae.networks import Likelihood, VAEConfig
+from gencore import Paper, Recipe, SystemSpec
+from gencore_vae.parts.networks import Likelihood, VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="conv-vae",
+    summary="A VAE on strided convolutions; Gaussian or Bernoulli decoder",
+    paper=Paper(
+        title="Auto-Encoding Variational Bayes",
+        authors="Kingma & Welling",
+        year=2014,
+        arxiv="1312.6114",
+    ),
+    model="VAE",
+    recipe="conv_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "width": 4, "batch_size": 8},
+)
 
 
 def conv_vae(

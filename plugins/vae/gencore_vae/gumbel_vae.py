@@ -23,21 +23,39 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from gencore import Loss, Objective, Recipe
+from gencore import Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore.nn.distributions import Drawable, GlobalNoise, NoiseSource, OneHot
+from gencore.nn.distributions import Drawable, OneHot
 from gencore.nn.likelihood import Scale
-from gencore_vae.binary import Binarization, binarize, check_binary
-from gencore_vae.latent_variable import LatentVariableModel
-from gencore_vae.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
+from gencore.noise import GlobalNoise, NoiseSource
+from gencore_vae.parts.binary import Binarization, binarize, check_binary
+from gencore_vae.parts.latent_variable import LatentVariableModel
+from gencore_vae.parts.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
 from gencore_vae.vae import one_player
+
+SYSTEM = SystemSpec(
+    name="gumbel-softmax-vae",
+    summary="Categorical latents by Gumbel-softmax, straight-through or Concrete",
+    paper=Paper(
+        title="Categorical Reparameterization with Gumbel-Softmax",
+        authors="Jang, Gu & Poole",
+        year=2017,
+        arxiv="1611.01144",
+    ),
+    model="CategoricalVAE",
+    recipe="gumbel_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8, "num_categories": 4},
+)
 
 Relaxation = Literal["gumbel-softmax", "straight-through", "concrete"]
 RELAXATIONS = ("gumbel-softmax", "straight-through", "concrete")
@@ -159,7 +177,7 @@ class RelaxedBound(Objective):
         """A scalar in [0, 1]."""
         return ((self.step + 1) / max(1, self.kl_warm_up)).clamp_max(1.0)
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Nats per example, mean over the batch."""
         x = binarize(batch["x"], self.binarization)
         posterior = model.encode(x)
@@ -180,7 +198,7 @@ class RelaxedBound(Objective):
             {"log_likelihood": log_likelihood, "kl": kl, "temperature": temperature.clone()},
         )
 
-    def after_step(self, model: Any, phase: str) -> None:
+    def after_step(self, model: Any, phase: str, seen: Sequence[Any]) -> None:
         """Count the step."""
         self.step += 1
 

@@ -20,13 +20,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Recipe
+from gencore import Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore.nn.distributions import DiagonalGaussian, Drawable, NoiseSource
-from gencore_vae.binary import Binarization
-from gencore_vae.latent_variable import LatentVariableModel, Terms
-from gencore_vae.networks import Likelihood, VAEConfig, make_encoder
+from gencore.nn.distributions import DiagonalGaussian, Drawable
+from gencore.noise import NoiseSource
+from gencore_vae.parts.binary import Binarization
+from gencore_vae.parts.latent_variable import LatentVariableModel, Terms
+from gencore_vae.parts.networks import Likelihood, VAEConfig, make_encoder
 from gencore_vae.vae import VAE, VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="iaf-vae",
+    summary="The posterior is an inverse autoregressive flow",
+    paper=Paper(
+        title="Improving Variational Inference with Inverse Autoregressive Flow",
+        authors="Kingma et al.",
+        year=2016,
+        arxiv="1606.04934",
+    ),
+    model="IAFVAE",
+    recipe="iaf_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "latent_dim": 3,
+        "hidden": (16,),
+        "batch_size": 8,
+        "flow_hidden": (8,),
+        "context_dim": 2,
+    },
+)
 
 GATE_BIAS = 2.0
 

@@ -14,13 +14,30 @@ from typing import Any
 
 from torch import Tensor
 
-from gencore import Loss, Objective, Recipe
+from gencore import Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore.nn.distributions import GlobalNoise
 from gencore.nn.likelihood import log_mean_exp
-from gencore_vae.binary import Binarization, binarize
-from gencore_vae.networks import VAEConfig
+from gencore.noise import GlobalNoise
+from gencore_vae.parts.binary import Binarization, binarize
+from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, one_player
+
+SYSTEM = SystemSpec(
+    name="iwae",
+    summary="Trained on the importance-weighted bound of k samples",
+    paper=Paper(
+        title="Importance Weighted Autoencoders",
+        authors="Burda, Grosse & Salakhutdinov",
+        year=2016,
+        arxiv="1509.00519",
+    ),
+    model="VAE",
+    recipe="iwae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8},
+)
 
 
 class ImportanceWeightedBound(Objective):
@@ -31,7 +48,7 @@ class ImportanceWeightedBound(Objective):
         check(num_samples >= 1, "num_samples", num_samples, "at least 1")
         self.num_samples, self.binarization = num_samples, binarization
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """-L_k in nats per example; the metric is the effective number of samples, 1 ... k."""
         x = binarize(batch["x"], self.binarization)
         noise = GlobalNoise(len(x), x.device)

@@ -18,13 +18,30 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.data import Source, subset
 from gencore.data.by_class import few_labels
-from gencore.nn.distributions import GlobalNoise
-from gencore_vae.networks import VAEConfig
+from gencore.noise import GlobalNoise
+from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="latent-classifier-vae",
+    summary="M1: a linear classifier on the latents of a VAE, from a few labelled and many unlabelled images",
+    paper=Paper(
+        title="Semi-supervised Learning with Deep Generative Models",
+        authors="Kingma, Rezende, Mohamed & Welling",
+        year=2014,
+        arxiv="1406.5298",
+    ),
+    model="LatentClassifierVAE",
+    recipe="latent_classifier_vae",
+    roles=("encoder", "generator", "critic", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8, "num_labels": 10},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +72,7 @@ class LatentClassifierVAE(VAE):
 class LatentClassification(Objective):
     """Phase "classifier": cross-entropy in nats on batch["x"], batch["label"], one z ~ q(z | x) an image."""
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def classifier(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Mean over the batch, with the accuracy."""
         x, label = batch["x"], batch["label"]
         logits = model.classifier(model.encode(x).draw(GlobalNoise(len(x), x.device))[0])

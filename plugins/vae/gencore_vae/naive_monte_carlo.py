@@ -5,8 +5,8 @@ section 2.1, names the problem).
                      This is not log p(x): its optimum ignores z and outputs the mean of the data.
     "log of mean"    maximise E_x log (1/k) sum_i p(x | z_i),  z_i ~ p(z)
                      Unbiased for p(x), below log p(x) in expectation, and of use for a few latent dimensions only.
-Both are bounds of gencore_vae.latent_variable with the prior as proposal: the KL is 0 and the weights are p(x | z).
-`bound(x, k)` is the second.
+Both are bounds of gencore_vae.parts.latent_variable with the prior as proposal: the KL is 0 and the weights are
+p(x | z). `bound(x, k)` is the second.
 """
 
 from __future__ import annotations
@@ -15,14 +15,31 @@ from typing import Literal
 
 from torch import Tensor
 
-from gencore import Objective, Recipe
+from gencore import Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.nn.distributions import DiagonalGaussian, Drawable
 from gencore.nn.likelihood import Scale
 from gencore_vae.iwae import ImportanceWeightedBound
-from gencore_vae.latent_variable import LatentVariableModel
-from gencore_vae.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder
+from gencore_vae.parts.latent_variable import LatentVariableModel
+from gencore_vae.parts.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder
 from gencore_vae.vae import VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="naive-monte-carlo",
+    summary="A decoder trained without an encoder: the counter-example that needs the bound",
+    paper=Paper(
+        title="Auto-Encoding Variational Bayes",
+        authors="Kingma & Welling",
+        year=2014,
+        arxiv="1312.6114",
+    ),
+    model="PriorDecoder",
+    recipe="naive_monte_carlo",
+    roles=("generator", "sampler"),
+    traits=("bound",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8},
+)
 
 
 class PriorDecoder(LatentVariableModel):

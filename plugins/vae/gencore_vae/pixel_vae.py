@@ -17,14 +17,39 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Noise, Recipe, Sampler
+from gencore import Noise, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
-from gencore.nn.distributions import Drawable, NoiseSource, SignedBernoulli
+from gencore.nn.distributions import Drawable, SignedBernoulli
 from gencore.nn.masked import MaskedConv2d
-from gencore_vae.binary import Binarization
-from gencore_vae.latent_variable import PriorThenDecoder
-from gencore_vae.networks import Likelihood, VAEConfig, make_decoder
+from gencore.noise import NoiseSource
+from gencore_vae.parts.binary import Binarization
+from gencore_vae.parts.latent_variable import PriorThenDecoder
+from gencore_vae.parts.networks import Likelihood, VAEConfig, make_decoder
 from gencore_vae.vae import VAE, VariationalBound, one_player
+
+SYSTEM = SystemSpec(
+    name="pixel-vae",
+    summary="A VAE whose decoder is autoregressive over the pixels",
+    paper=Paper(
+        title="PixelVAE: A Latent Variable Model for Natural Images",
+        authors="Gulrajani et al.",
+        year=2017,
+        arxiv="1611.05013",
+    ),
+    model="PixelVAE",
+    recipe="pixel_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "latent_dim": 3,
+        "hidden": (16,),
+        "batch_size": 8,
+        "feature_maps": 2,
+        "pixel_width": 4,
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,18 +25,20 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
-from gencore import Loss, Noise, Objective, Recipe, Sampler
+from gencore import Loss, Noise, Objective, Paper, Recipe, Sampler, SystemSpec
+from gencore.conditions import ClassLabel, Condition
 from gencore.config import check
 from gencore.data import labelled_and_unlabelled
 from gencore.data.by_class import few_labels
 from gencore.errors import GencoreError
 from gencore.nn.dense import mlp
-from gencore.nn.distributions import DiagonalGaussian, Drawable, GlobalNoise, NoiseSource, OneHot
+from gencore.nn.distributions import DiagonalGaussian, Drawable, OneHot
+from gencore.nn.labels import one_hot
 from gencore.nn.likelihood import Scale, gaussian_log_prob, kl_to_standard_normal, log_mean_exp
-from gencore_vae.binary import BINARIZATIONS, Binarization, binarize, check_binary
-from gencore_vae.labels import one_hot
-from gencore_vae.latent_variable import LatentVariableModel, PriorThenDecoder, Terms
-from gencore_vae.networks import (
+from gencore.noise import GlobalNoise, NoiseSource
+from gencore_vae.parts.binary import BINARIZATIONS, Binarization, binarize, check_binary
+from gencore_vae.parts.latent_variable import LatentVariableModel, PriorThenDecoder, Terms
+from gencore_vae.parts.networks import (
     NUM_PARAMETERS,
     Likelihood,
     VAEConfig,
@@ -45,6 +47,23 @@ from gencore_vae.networks import (
     make_encoder,
 )
 from gencore_vae.vae import one_player
+
+SYSTEM = SystemSpec(
+    name="semi-supervised-vae",
+    summary="M2: a class and a normal latent, from a few labelled and many unlabelled images",
+    paper=Paper(
+        title="Semi-supervised Learning with Deep Generative Models",
+        authors="Kingma, Rezende, Mohamed & Welling",
+        year=2014,
+        arxiv="1406.5298",
+    ),
+    model="SemiSupervisedVAE",
+    recipe="semi_supervised_vae",
+    roles=("encoder", "generator", "critic", "sampler"),
+    traits=("reconstruct", "classify", "bound"),
+    claims=("compiles", "conditional"),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8, "num_labels": 10},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +100,11 @@ class SemiSupervisedVAE(LatentVariableModel):
     def likelihood_scale(self) -> Scale:
         """As the decoder's."""
         return self.config.scale
+
+    @property
+    def condition(self) -> Condition | None:
+        """A class, where the model has classes."""
+        return ClassLabel(count=self.config.num_classes) if self.config.num_classes else None
 
     def check_data(self, x: Tensor) -> None:
         """As the VAE's."""
@@ -188,7 +212,7 @@ class SemiSupervisedBound(Objective):
         check(binarization in BINARIZATIONS, "binarization", binarization, f"one of {list(BINARIZATIONS)}")
         self.label_weight, self.binarization = label_weight, binarization
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Nats per example, mean over each stream's batch."""
         x, unlabelled = (binarize(batch[key], self.binarization) for key in ("x", "x_unlabelled"))
         labelled = model.labelled_terms(x, batch["label"], GlobalNoise(len(x), x.device))

@@ -28,12 +28,30 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.errors import GencoreError
-from gencore.nn.distributions import DiagonalGaussian, GlobalNoise
-from gencore_vae.labels import one_hot
-from gencore_vae.networks import AutoencoderConfig, make_decoder, make_encoder
+from gencore.nn.distributions import DiagonalGaussian
+from gencore.nn.labels import one_hot
+from gencore.noise import GlobalNoise
+from gencore_vae.parts.networks import AutoencoderConfig, make_decoder, make_encoder
+
+SYSTEM = SystemSpec(
+    name="specified-factors-vae",
+    summary="What the label says in one half of the code, the rest in the other; exchanged between images",
+    paper=Paper(
+        title="Disentangling factors of variation in deep representations using adversarial training",
+        authors="Mathieu et al.",
+        year=2016,
+        arxiv="1611.03383",
+    ),
+    model="SpecifiedFactorsVAE",
+    recipe="specified_factors_vae",
+    roles=("encoder", "generator", "critic"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8, "specified_dim": 3},
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +144,20 @@ class FactorSwapping(Objective):
         check(pixel_std > 0, "pixel_std", pixel_std, "a positive standard deviation")
         self.game_weight, self.pixel_std = game_weight, pixel_std
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
-        """The losses of the header, means over the batch."""
-        if "label" not in batch:
-            raise GencoreError("The batch has no labels: the specified factors are those of a label. Label the data.")
-        x, label = batch["x"], batch["label"]
+    def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Real images against exchanged ones, means over the batch."""
+        x, label = _labelled(batch)
         noise, other = GlobalNoise(len(x), x.device), torch.randperm(len(x), device=x.device)
-        if phase == "critic":
-            with torch.no_grad():
-                fakes = self._exchanged(model, model.specified(x)[other], model.unspecified(x).draw(noise)[0], noise)
-            judged = model.judge(torch.cat([x, *fakes]), condition=torch.cat([label, label[other], label[other]]))
-            real, *fake = judged.chunk(3)
-            return Loss(F.softplus(-real).mean() + F.softplus(torch.cat(fake)).mean())
+        with torch.no_grad():
+            fakes = self._exchanged(model, model.specified(x)[other], model.unspecified(x).draw(noise)[0], noise)
+        judged = model.judge(torch.cat([x, *fakes]), condition=torch.cat([label, label[other], label[other]]))
+        real, *fake = judged.chunk(3)
+        return Loss(F.softplus(-real).mean() + F.softplus(torch.cat(fake)).mean())
+
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Own and swapped reconstruction, KL and game, means over the batch."""
+        x, label = _labelled(batch)
+        noise, other = GlobalNoise(len(x), x.device), torch.randperm(len(x), device=x.device)
         specified, posterior = model.specified(x), model.unspecified(x)
         z = posterior.draw(noise)[0]
         own, swapped = (self._error(model, x, s, z) for s in (specified, specified[same_class_partner(label)]))
@@ -156,6 +176,12 @@ class FactorSwapping(Objective):
         """Images with the specified factors of others: z of the data, and z of the prior."""
         prior = noise.normal(z.shape[1])
         return model.generate(torch.cat([specified, z], 1)), model.generate(torch.cat([specified, prior], 1))
+
+
+def _labelled(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    if "label" not in batch:
+        raise GencoreError("The batch has no labels: the specified factors are those of a label. Label the data.")
+    return batch["x"], batch["label"]
 
 
 def specified_factors_vae(

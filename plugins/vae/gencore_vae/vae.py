@@ -15,13 +15,31 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from gencore import Adam, Loss, Objective, Phase, Recipe, Stage
+from gencore import Adam, Loss, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
-from gencore.nn.distributions import DiagonalGaussian, Drawable, GlobalNoise, NoiseSource
+from gencore.nn.distributions import DiagonalGaussian, Drawable
 from gencore.nn.likelihood import Scale
-from gencore_vae.binary import BINARIZATIONS, Binarization, binarize, check_binary
-from gencore_vae.latent_variable import LatentVariableModel, Terms
-from gencore_vae.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
+from gencore.noise import GlobalNoise, NoiseSource
+from gencore_vae.parts.binary import BINARIZATIONS, Binarization, binarize, check_binary
+from gencore_vae.parts.latent_variable import LatentVariableModel, Terms
+from gencore_vae.parts.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
+
+SYSTEM = SystemSpec(
+    name="vae",
+    summary="Gaussian decoder of fixed or learned diagonal covariance, reparametrised Gaussian posterior",
+    paper=Paper(
+        title="Auto-Encoding Variational Bayes",
+        authors="Kingma & Welling",
+        year=2014,
+        arxiv="1312.6114",
+    ),
+    model="VAE",
+    recipe="vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct", "bound"),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "hidden": (16,), "batch_size": 8},
+)
 
 
 class VAE(LatentVariableModel):
@@ -86,7 +104,7 @@ class VariationalBound(Objective):
         check(binarization in BINARIZATIONS, "binarization", binarization, f"one of {list(BINARIZATIONS)}")
         self.beta, self.free_bits, self.binarization = beta, free_bits, binarization
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Nats per example, mean over the batch."""
         x = binarize(batch["x"], self.binarization)
         terms = model.terms(x, GlobalNoise(len(x), x.device))

@@ -17,7 +17,7 @@ encoder already stepped; no batch normalisation; dense layers next to the latent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,12 +25,30 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Sampler, Stage
+from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.distributed import process_count, sum_over_processes
-from gencore.nn.distributions import DiagonalGaussian, GlobalNoise
-from gencore.samplers import PriorSampler
-from gencore_vae.networks import AutoencoderConfig, channels_of, make_decoder, make_encoder
+from gencore.nn.conv import channels_of
+from gencore.nn.distributions import DiagonalGaussian
+from gencore.noise import GlobalNoise, NoiseSource
+from gencore_vae.parts.networks import AutoencoderConfig, make_decoder, make_encoder
+
+SYSTEM = SystemSpec(
+    name="vae-gan",
+    summary="A critic's features replace the pixels in a VAE's likelihood",
+    paper=Paper(
+        title="Autoencoding beyond pixels using a learned similarity metric",
+        authors="Larsen et al.",
+        year=2016,
+        arxiv="1512.09300",
+    ),
+    model="VAEGAN",
+    recipe="vae_gan",
+    roles=("encoder", "generator", "critic", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles",),
+    tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "width": 4, "batch_size": 8},
+)
 
 
 class Critic(nn.Module):
@@ -83,9 +101,9 @@ class VAEGAN(Model):
         """The image at the mean of q(z | x)."""
         return self.generate(self.encode(x).mean)
 
-    def default_sampler(self) -> Sampler:
-        """A normal z, decoded."""
-        return PriorSampler(shape=(self.config.latent_dim,))
+    def draw_prior(self, noise: NoiseSource) -> Tensor:
+        """z ~ N(0, 1), (n, latent_dim)."""
+        return noise.normal(self.config.latent_dim)
 
 
 class Balance(NamedTuple):
@@ -116,48 +134,47 @@ class LearnedSimilarity(Objective):
         check(margin >= 0, "margin", margin, "0 or more")
         self.feature_weight, self.equilibrium, self.margin = feature_weight, equilibrium, margin
         self.register_buffer("costs", torch.full((2,), equilibrium))
-        self._seen: list[Tensor] = []
 
     def gates(self) -> Balance:
         """Who trains, from the costs of the last batch measured."""
         real, fake = self.costs.tolist()
         return balance(real, fake, equilibrium=self.equilibrium, margin=self.margin)
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
-        """Means over the batch, nats where a likelihood."""
-        return getattr(self, f"_{phase}")(model, batch["x"], GlobalNoise(len(batch["x"]), batch["x"].device))
-
-    def _encoder(self, model: Any, x: Tensor, noise: GlobalNoise) -> Loss:
+    def encoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """KL and distance of features, nats, means over the batch."""
+        x, noise = batch["x"], GlobalNoise.like(batch["x"])
         posterior = model.encode(x)
         rebuilt, judged_rebuilt = model.critic(model.generate(posterior.draw(noise)[0]))
         with torch.no_grad():
             real, judged_real = model.critic(x)
-        self._seen.append(torch.stack([F.softplus(-judged_real).mean(), F.softplus(judged_rebuilt).mean()]).detach())
+        costs = torch.stack([F.softplus(-judged_real).mean(), F.softplus(judged_rebuilt).mean()]).detach()
         kl, distance = posterior.kl_to_standard_normal().mean(), feature_distance(real, rebuilt)
-        return Loss(kl + distance, {"kl": kl, "feature_distance": distance})
+        return Loss(kl + distance, {"kl": kl, "feature_distance": distance}, seen=costs)
 
-    def _decoder(self, model: Any, x: Tensor, noise: GlobalNoise) -> Loss:
+    def decoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Distance of features, and the game on reconstructions and new images."""
+        x, noise = batch["x"], GlobalNoise.like(batch["x"])
         with torch.no_grad():
             posterior = model.encode(x)
             real, _ = model.critic(x)
         rebuilt, judged_rebuilt = model.critic(model.generate(posterior.draw(noise)[0]))
-        judged_new = model.judge(model.generate(noise.normal(model.config.latent_dim)))
+        judged_new = model.judge(model.generate(model.draw_prior(noise)))
         game = F.softplus(-judged_rebuilt).mean() + F.softplus(-judged_new).mean()
         return Loss(self.feature_weight * feature_distance(real, rebuilt) + game, {"game": game})
 
-    def _critic(self, model: Any, x: Tensor, noise: GlobalNoise) -> Loss:
+    def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Real images against reconstructions and new ones."""
+        x, noise = batch["x"], GlobalNoise.like(batch["x"])
         with torch.no_grad():
             rebuilt = model.generate(model.encode(x).draw(noise)[0])
-            new = model.generate(noise.normal(model.config.latent_dim))
+            new = model.generate(model.draw_prior(noise))
         judged = model.judge(torch.cat([x, rebuilt, new])).chunk(3)
         return Loss(sum(F.softplus(sign * logits).mean() for sign, logits in zip((-1, 1, 1), judged, strict=True)))
 
-    def after_step(self, model: Any, phase: str) -> None:
+    def after_step(self, model: Any, phase: str, seen: Sequence[Tensor]) -> None:
         """Keep the costs, averaged over processes."""
-        if phase == "encoder":
-            seen = torch.stack(self._seen).mean(0)
-            self._seen.clear()
-            self.costs.copy_(sum_over_processes(seen) / process_count())
+        if seen:
+            self.costs.copy_(sum_over_processes(torch.stack(list(seen)).mean(0)) / process_count())
 
 
 def vae_gan(

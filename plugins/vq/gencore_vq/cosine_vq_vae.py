@@ -13,9 +13,34 @@ logit-Laplace losses; codes that nobody uses begin anew under "ema" only.
 
 from __future__ import annotations
 
-from gencore import Recipe
-from gencore_vq.codebook import Update
+from gencore import Paper, Recipe, SystemSpec
+from gencore_vq.parts.codebook import Update
 from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+
+SYSTEM = SystemSpec(
+    name="cosine-vq-vae",
+    summary="Latents and codes on the unit sphere: the nearest code has the highest cosine",
+    paper=Paper(
+        title="Vector-Quantized Image Modeling with Improved VQGAN",
+        authors="Yu, Li, Koh, Zhang, Pang, Qin, Ku, Xu, Baldridge & Wu",
+        year=2022,
+        arxiv="2110.04627",
+    ),
+    model="gencore_vq.vq_vae:VQVAE",
+    recipe="cosine_vq_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel", "conditional"),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "num_codes": 8,
+        "code_dim": 4,
+        "width": 8,
+        "prior_width": 8,
+        "prior_layers": 1,
+        "batch_size": 8,
+    },
+)
 
 
 def cosine_vq_vae(

@@ -6,15 +6,42 @@ It is product quantisation (Jegou, Douze & Schmid 2011) inside a VQ-VAE: G books
 points, and the distance splits into a sum over the groups, so that each look-up is among K codes only. Losses, moving
 averages and restart are those of gencore_vq.vq_vae, book by book; G = 1 is the VQ-VAE.
 
-Deviations: images and this family's convolutions instead of sentences; the prior is gencore_vq.prior, which draws all
-codes of the first group before those of the second.
+Deviations: images and this family's convolutions instead of sentences; the prior is gencore_vq.parts.prior, which
+draws all codes of the first group before those of the second.
 """
 
 from __future__ import annotations
 
-from gencore import Recipe
-from gencore_vq.codebook import Update
+from gencore import Paper, Recipe, SystemSpec
+from gencore_vq.parts.codebook import Update
 from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+
+SYSTEM = SystemSpec(
+    name="grouped-vq-vae",
+    summary="Several codes a place from books that share the channels out (product quantisation)",
+    paper=Paper(
+        title="Fast Decoding in Sequence Models Using Discrete Latent Variables",
+        authors="Kaiser, Roy, Vaswani, Parmar, Bengio, Uszkoreit & Shazeer",
+        year=2018,
+        arxiv="1803.03382",
+    ),
+    model="gencore_vq.vq_vae:VQVAE",
+    recipe="grouped_vq_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel", "conditional"),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "num_codes": 8,
+        "code_dim": 4,
+        "width": 8,
+        "prior_width": 8,
+        "prior_layers": 1,
+        "batch_size": 8,
+        "groups": 2,
+        "kmeans_iterations": 0,
+    },
+)
 
 
 def grouped_vq_vae(

@@ -8,13 +8,40 @@ so that one model serves S bit rates: `generate` takes the codes of the first bo
 
 Deviations: images and this family's convolutions; squared error in place of the adversarial and spectral losses;
 commitment to the sum of the n books decoded; books that are left out in decoding still follow their rows; the prior is
-gencore_vq.prior, coarse codes first.
+gencore_vq.parts.prior, coarse codes first.
 """
 
 from __future__ import annotations
 
-from gencore import Recipe
+from gencore import Paper, Recipe, SystemSpec
 from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+
+SYSTEM = SystemSpec(
+    name="residual-vq-vae",
+    summary="Books in a row, each coding what the ones before left over; any number of them decodes",
+    paper=Paper(
+        title="SoundStream: An End-to-End Neural Audio Codec",
+        authors="Zeghidour, Luebs, Omran, Skoglund & Tagliasacchi",
+        year=2021,
+        arxiv="2107.03312",
+    ),
+    model="gencore_vq.vq_vae:VQVAE",
+    recipe="residual_vq_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles", "conditional"),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "num_codes": 8,
+        "code_dim": 4,
+        "width": 8,
+        "prior_width": 8,
+        "prior_layers": 1,
+        "batch_size": 8,
+        "books": 2,
+        "kmeans_iterations": 2,
+    },
+)
 
 
 def residual_vq_vae(

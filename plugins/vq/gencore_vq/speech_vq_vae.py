@@ -6,9 +6,8 @@ The decoder is told who speaks, so the codes need not carry it and keep what is 
 converts the voice. Time is reduced (here by 8, in the paper by 64), which leaves few codes, and the codebook is small.
 
 Deviations: log-spectrograms in place of the waveform, and so 1-D convolutions over time in place of a WaveNet decoder;
-moving averages, k-means beginning and restart; no prior. Data: gencore_vq.vowels, or any pictures (1, bands, frames) in
-[-1, 1] with the speaker as label, `Trainer(recipe("speech-vq-vae"), vowels())`; what `recipe.data` names are the core's
-own digits, which run, but are no speech.
+moving averages, k-means beginning and restart; no prior. Data: `vowels` (gencore_vq.parts.vowels), or any pictures
+(1, bands, frames) in [-1, 1] with the speaker as label.
 """
 
 from __future__ import annotations
@@ -18,10 +17,34 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gencore import Adam, Model, ModelConfig, Phase, Recipe, Stage
+from gencore import Adam, Model, ModelConfig, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
-from gencore_vq.codebook import Codebook
+from gencore_vq.parts.codebook import Codebook
 from gencore_vq.vq_vae import VectorQuantization, check_codes, check_data, check_labels, finite
+
+SYSTEM = SystemSpec(
+    name="speech-vq-vae",
+    summary="Spectrograms to a few codes, decoded with the speaker: voice conversion",
+    paper=Paper(
+        title="Neural Discrete Representation Learning",
+        authors="van den Oord, Vinyals & Kavukcuoglu",
+        year=2017,
+        arxiv="1711.00937",
+    ),
+    model="SpeechVQVAE",
+    recipe="speech_vq_vae",
+    roles=("encoder", "generator"),
+    claims=("compiles", "exact-data-parallel", "conditional"),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "num_classes": 10,
+        "num_codes": 8,
+        "code_dim": 4,
+        "width": 8,
+        "kmeans_iterations": 0,
+        "batch_size": 8,
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

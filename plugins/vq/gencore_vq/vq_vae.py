@@ -9,27 +9,53 @@ prior, then decoder.
 
 The same model with other codebooks: gencore_vq.grouped_vq_vae, residual_vq_vae, cosine_vq_vae.
 
-Deviations: the prior is a causal transformer (gencore_vq.prior); small networks, down-sampling by 4.
+Deviations: the prior is a causal transformer (gencore_vq.parts.prior); small networks, down-sampling by 4.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, AdamW, Loss, Model, ModelConfig, Objective, Phase, Recipe, Sampler, Stage
+from gencore import Adam, AdamW, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Sampler, Stage, SystemSpec
+from gencore.conditions import ClassLabel, Condition
 from gencore.config import check
 from gencore.distributed import from_first_process, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
-from gencore_vq.codebook import Codebook, Quantized, StraightThrough, perplexity
-from gencore_vq.prior import AncestralSampler, CodePrior, CodePriorObjective
-from gencore_vq.residual import ResidualCodebook
+from gencore_vq.parts.codebook import Codebook, StraightThrough, perplexity
+from gencore_vq.parts.prior import AncestralSampler, CodePrior, CodePriorObjective
+from gencore_vq.parts.residual import ResidualCodebook
+
+SYSTEM = SystemSpec(
+    name="vq-vae",
+    summary="Discrete latents by nearest code, EMA codebook with restart, autoregressive prior",
+    paper=Paper(
+        title="Neural Discrete Representation Learning",
+        authors="van den Oord, Vinyals & Kavukcuoglu",
+        year=2017,
+        arxiv="1711.00937",
+    ),
+    model="VQVAE",
+    recipe="vq_vae",
+    roles=("encoder", "generator", "sampler"),
+    traits=("reconstruct",),
+    claims=("compiles", "exact-data-parallel", "conditional"),
+    tiny={
+        "data_shape": (1, 8, 8),
+        "num_codes": 16,
+        "code_dim": 4,
+        "width": 8,
+        "prior_width": 8,
+        "prior_layers": 1,
+        "batch_size": 8,
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +205,11 @@ class VQVAE(Model):
         """The prior, then the decoder."""
         return AncestralSampler()
 
+    @property
+    def condition(self) -> Condition | None:
+        """A class, where the model has classes."""
+        return ClassLabel(count=self.config.num_classes) if self.config.num_classes else None
+
     def check_label(self, label: Tensor | None, count: int) -> Tensor | None:
         """The labels (count,) that the prior takes. Raises GencoreError for missing, unwanted or unknown ones."""
         return check_labels(label, count, self.config.num_classes, "This model's prior takes a label with every image")
@@ -226,11 +257,20 @@ def check_codes(codes: Tensor, shape: tuple[int, ...], num_codes: int) -> None:
         raise GencoreError(f"Codes lie from {low} to {high}; this codebook has codes 0 to {num_codes - 1}.")
 
 
+class Seen(NamedTuple):
+    """What a step's loss hands over: counts and sums of the look-up, its rows, and the latents (N, D, *places)."""
+
+    counts: Tensor
+    sums: Tensor
+    rows: Tensor
+    latents: Tensor
+
+
 class VectorQuantization(Objective):
     """Phase "autoencoder": equation 3. `restart_below`: average count under which a code begins anew; 0 never.
 
-    `kmeans_iterations`: the codebook begins at the centres of this many steps of k-means on the first batch; 0: at
-    random. A residual codebook's third term pulls the latents to the sum of the books that were decoded.
+    `kmeans_iterations`: the codebook begins at the centres of this many steps of k-means on the first batch, after its
+    step; 0: at random. A residual codebook's third term pulls the latents to the sum of the books that were decoded.
     """
 
     def __init__(self, *, commitment: float, decay: float, restart_below: float, kmeans_iterations: int = 0) -> None:
@@ -243,33 +283,32 @@ class VectorQuantization(Objective):
         self.kmeans_iterations = kmeans_iterations
         if kmeans_iterations:
             self.register_buffer("begun", torch.zeros((), dtype=torch.int64))
-        self._seen: list[Quantized] = []
 
-    def loss(self, model: Any, phase: str, batch: Mapping[str, Tensor]) -> Loss:
+    def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Reconstruction, commitment, and the codebook's own term where it learns by gradient."""
         x = batch["x"]
         latents = model.encoder(x)
-        if self.kmeans_iterations and not self.begun:
-            model.codebook.begin(latents.detach(), iterations=self.kmeans_iterations)
-            self.begun.fill_(1)
         quantized = model.codebook(latents)
         rebuilt = model.decode(StraightThrough.apply(latents, quantized.vectors.detach()), batch.get("label"))
         reconstruction = F.mse_loss(rebuilt, x)
         total = reconstruction + self.commitment * F.mse_loss(latents, quantized.vectors.detach())
         if model.codebook.update == "gradient":
             total = total + F.mse_loss(quantized.vectors, latents.detach())
-        else:
-            self._seen.append(quantized)
-        return Loss(total, {"reconstruction": reconstruction, "perplexity": perplexity(quantized.counts).mean()})
+        metrics = {"reconstruction": reconstruction, "perplexity": perplexity(quantized.counts).mean()}
+        return Loss(total, metrics, seen=Seen(quantized.counts, quantized.sums, quantized.rows, latents.detach()))
 
-    def after_step(self, model: Any, phase: str) -> None:
-        """Move the averages by what all processes saw in this step; restart dead codes."""
+    def after_step(self, model: Any, phase: str, seen: Sequence[Seen]) -> None:
+        """Move the averages by what all processes saw in this step; restart dead codes. After the first step, instead,
+        k-means puts the codes where the latents are."""
+        if self.kmeans_iterations and not self.begun:
+            model.codebook.begin(seen[0].latents, iterations=self.kmeans_iterations)
+            self.begun.fill_(1)
+            return
         if model.codebook.update == "gradient":
             return
-        counts = torch.stack([quantized.counts for quantized in self._seen]).sum(0)
-        sums = torch.stack([quantized.sums for quantized in self._seen]).sum(0)
-        rows = self._seen[0].rows
-        self._seen.clear()
+        counts = torch.stack([step.counts for step in seen]).sum(0)
+        sums = torch.stack([step.sums for step in seen]).sum(0)
+        rows = seen[0].rows
         model.codebook.follow(sum_over_processes(counts), sum_over_processes(sums), decay=self.decay)
         if self.restart_below:
             chosen = rows[..., torch.randint(rows.shape[-2], (counts.shape[-1],), device=rows.device), :]

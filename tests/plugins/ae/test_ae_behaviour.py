@@ -11,7 +11,7 @@ import torch
 import gencore
 from gencore.data import arrays, digits
 from gencore_ae import conv
-from gencore_ae.penalties import estimated_jacobian
+from gencore_ae.parts.penalties import estimated_jacobian
 
 pytestmark = pytest.mark.behaviour
 TRAIN = digits("train").fetch(torch.arange(1400))["x"].flatten(1)

@@ -13,16 +13,16 @@ from torch.nn import functional as F
 import gencore
 from gencore.errors import GencoreError
 from gencore_ae.conv import doubling
-from gencore_ae.corruption import add_gaussian, corruption, mask, salt_and_pepper
-from gencore_ae.losses import bernoulli_error, squared_error
-from gencore_ae.penalties import (
+from gencore_ae.parts.corruption import add_gaussian, corruption, mask, salt_and_pepper
+from gencore_ae.parts.losses import bernoulli_error, squared_error
+from gencore_ae.parts.penalties import (
     absolute_sum,
     bernoulli_divergence,
     estimated_jacobian,
     normalise_columns,
     sigmoid_layer_jacobian,
 )
-from gencore_ae.reconstruction import Reconstruction, cosine
+from gencore_ae.parts.reconstruction import Reconstruction, cosine
 
 
 def autograd_jacobian(encode: object, x: torch.Tensor) -> torch.Tensor:
@@ -69,10 +69,9 @@ def test_linear_autoencoder_works_around_the_mean_of_what_it_saw() -> None:
     model, objective = recipe.model(recipe.config), recipe.stages[0].objective
     x = torch.rand(2, 2, 6, 2, 4, 4) * 2 - 1
     for batches in x:
-        for batch in batches:
-            objective.loss(model, "autoencoder", {"x": batch})
+        seen = [objective.loss(model, "autoencoder", {"x": batch}).seen for batch in batches]
         with torch.no_grad():
-            objective.after_step(model, "autoencoder")
+            objective.after_step(model, "autoencoder", seen)
     mean, x = x.flatten(0, 2).mean(0), x[0, 0]
     torch.testing.assert_close(model.mean, mean)
     z = (x - mean).flatten(1) @ model.encoder[1].weight.T
@@ -238,7 +237,7 @@ def test_unit_dictionary_undoes_a_doubled_decoder() -> None:
     normalise_columns(layer)
     before = layer.weight.detach().clone()
     layer.weight.data.mul_(2)
-    objective.after_step(model, "autoencoder")
+    objective.after_step(model, "autoencoder", [])
     torch.testing.assert_close(layer.weight.detach(), before)
     torch.testing.assert_close(before.norm(dim=0), torch.ones(16))
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
-from gencore_ae.corruption import mask
+from gencore_ae.parts.corruption import mask
 from gencore_ae.stacked_denoising import LayerReconstruction, layer_parts
 
 WIDTHS = (128, 128, 128, 128)

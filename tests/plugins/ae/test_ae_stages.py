@@ -12,9 +12,9 @@ import gencore
 from gencore.data import InMemory, arrays, digits
 from gencore.errors import GencoreError
 from gencore_ae.classifier import JointObjective, classification
-from gencore_ae.docstring_corpus import count_words
 from gencore_ae.documents import CORPUS, DocumentReconstruction, nats_a_word, word_probabilities
-from gencore_ae.networks import DenseAutoencoder
+from gencore_ae.parts.docstring_corpus import count_words
+from gencore_ae.parts.networks import DenseAutoencoder
 
 
 def source(count: int = 40, classes: int = 4) -> InMemory:

@@ -13,7 +13,6 @@ import gencore
 from gencore.data import arrays, digits, subset
 from gencore.evaluation.frechet import frechet_distance
 from gencore.latent import GaussianCodes, encode_all
-from gencore.samplers import PriorSampler
 from gencore_ae.documents import CORPUS, nats_a_word, word_probabilities
 
 pytestmark = pytest.mark.behaviour
@@ -133,7 +132,7 @@ def test_plain_decoder_is_no_generator_under_a_fixed_prior() -> None:
     fixed, fitted, variational = (
         frechet_distance(real, samples.flatten(1))
         for samples in (
-            model.sample(1000, sampler=PriorSampler(shape=(8,))),
+            model.generate(gencore.Noise(0, 0, 1000).normal(8)).detach(),
             model.sample(1000, sampler=GaussianCodes.fit(encode_all(model, digits("train")).z)),
             vae.sample(1000),
         )

@@ -16,12 +16,12 @@ from gencore.data import arrays, digits
 from gencore.errors import GencoreError
 from gencore.evaluation import frechet_distance
 from gencore_diffusion.ddpm import DDPM
-from gencore_diffusion.guidance import ClassifierGuided
-from gencore_diffusion.ideal import ideal_mixture
-from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
-from gencore_diffusion.likelihood import bits_per_dim, variational_bound
 from gencore_diffusion.ncsn import NCSN
-from gencore_diffusion.samplers import DDIMSampler, DDPMSampler, DPMSolverSampler
+from gencore_diffusion.parts.likelihood import bits_per_dim, variational_bound
+from gencore_diffusion.samplers.guidance import ClassifierGuided
+from gencore_diffusion.samplers.ideal import ideal_mixture
+from gencore_diffusion.samplers.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
+from gencore_diffusion.samplers.names import DDIMSampler, DDPMSampler, DPMSolverSampler
 
 pytestmark = pytest.mark.behaviour
 

@@ -13,17 +13,17 @@ from gencore import Noise
 from gencore.errors import GencoreError
 from gencore.training.run import RunSettings, next_command, train
 from gencore_diffusion.edm import EDM, EDMConfig
-from gencore_diffusion.guidance import ClassifierGuided
-from gencore_diffusion.ideal import ideal_mixture
-from gencore_diffusion.networks import DenseConfig
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.networks.unet import UNetConfig
 from gencore_diffusion.noisy_classifier import (
     DownNetwork,
     NoisyClassification,
     NoisyClassifier,
     NoisyClassifierConfig,
 )
-from gencore_diffusion.samplers import DDIMSampler
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.samplers.guidance import ClassifierGuided
+from gencore_diffusion.samplers.ideal import ideal_mixture
+from gencore_diffusion.samplers.names import DDIMSampler
 
 SMALL = DenseConfig(hidden=16, layers=1)
 

@@ -15,12 +15,12 @@ import gencore
 from gencore import compilation
 from gencore.errors import NonFiniteError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.denoiser import Denoiser
 from gencore_diffusion.edm import EDM, EDMConfig
 from gencore_diffusion.ncsn import NCSN, NCSNConfig
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.samplers import SAMPLERS, DDPMSampler, InpaintSampler
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.networks.unet import UNetConfig
+from gencore_diffusion.parts.denoiser import Denoiser
+from gencore_diffusion.samplers.names import SAMPLERS, DDPMSampler, InpaintSampler
 
 SMALL = DenseConfig(hidden=16, layers=1)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -159,7 +159,7 @@ def test_too_many_shapes_run_eager_with_a_warning() -> None:
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A warning, then eager."""
     monkeypatch.setattr(compilation, "missing_compiler", lambda: "there is no C++ compiler")
-    monkeypatch.setattr("gencore_diffusion.denoiser.missing_compiler", lambda: "there is no C++ compiler")
+    monkeypatch.setattr("gencore_diffusion.parts.denoiser.missing_compiler", lambda: "there is no C++ compiler")
     model = awake(DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20)))
     expected = model.sample(2, steps=3)
     with pytest.warns(UserWarning, match="Not compiled: there is no C\\+\\+ compiler"):

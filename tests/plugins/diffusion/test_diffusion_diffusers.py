@@ -16,10 +16,10 @@ from torch import Tensor
 import gencore
 from gencore import Noise
 from gencore.errors import GencoreError
-from gencore_diffusion.diffusers_checkpoint import from_diffusers
-from gencore_diffusion.diffusers_config import KINDS, scheduler_config
-from gencore_diffusion.diffusers_scheduler import DiffusersScheduler
-from gencore_diffusion.solvers import DDIMSampler
+from gencore_diffusion.diffusers.checkpoint import from_diffusers
+from gencore_diffusion.diffusers.config import KINDS, scheduler_config
+from gencore_diffusion.diffusers.scheduler import DiffusersScheduler
+from gencore_diffusion.samplers.solvers import DDIMSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

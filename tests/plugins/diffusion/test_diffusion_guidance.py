@@ -11,14 +11,14 @@ from torch import Tensor
 from gencore import Noise
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.denoiser import FunctionDenoiser
-from gencore_diffusion.guidance import ClassifierGuided
-from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian, ideal_mixture
-from gencore_diffusion.inpainting import InpaintSampler
-from gencore_diffusion.interpolation import encode, interpolate, slerp
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.solvers import DDIMSampler, DDPMSampler, DPMSolverSampler, HeunSampler
-from gencore_diffusion.stepping import Settings, Step, Stepper
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.parts.denoiser import FunctionDenoiser
+from gencore_diffusion.samplers.guidance import ClassifierGuided
+from gencore_diffusion.samplers.ideal import gaussian_flow, ideal_gaussian, ideal_mixture
+from gencore_diffusion.samplers.inpainting import InpaintSampler
+from gencore_diffusion.samplers.interpolation import encode, interpolate, slerp
+from gencore_diffusion.samplers.solvers import DDIMSampler, DDPMSampler, DPMSolverSampler, HeunSampler
+from gencore_diffusion.samplers.stepping import Settings, Step, Stepper
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_guidance_zero_and_one_bit_for_bit(labelled: DDPM, kind: type) -> None:
     with torch.no_grad():
         unconditional = kind(steps=5).sample(alone(torch.full((4,), 3)), Noise(1, 0, 4))
         conditional = kind(steps=5).sample(alone(LABELS), Noise(1, 0, 4))
-    assert torch.equal(labelled.sample(4, seed=1, sampler=kind(steps=5)), unconditional)
+    assert torch.equal(labelled.sample(4, seed=1, condition="null", sampler=kind(steps=5)), unconditional)
     assert torch.equal(labelled.sample(4, seed=1, condition=LABELS, sampler=kind(steps=5, guidance=0.0)), unconditional)
     assert torch.equal(labelled.sample(4, seed=1, condition=LABELS, sampler=kind(steps=5)), conditional)
     assert not torch.allclose(conditional, unconditional, atol=1e-2)
@@ -113,7 +113,7 @@ def test_guided_score_of_gaussians() -> None:
 @pytest.mark.parametrize("guidance", [2.0, -1.0])
 def test_guidance_needs_a_condition(labelled: DDPM, guidance: float) -> None:
     with pytest.raises(GencoreError, match="no condition to guide towards"):
-        labelled.sample(2, sampler=DDIMSampler(steps=3, guidance=guidance))
+        labelled.sample(2, condition="null", sampler=DDIMSampler(steps=3, guidance=guidance))
 
 
 def test_guidance_on_an_unconditional_model() -> None:

@@ -15,14 +15,14 @@ from gencore import Noise
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.inpainting import InpaintSampler
-from gencore_diffusion.learned_variance import LearnedVariance
-from gencore_diffusion.likelihood import variational_bound
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.objective import DenoisingScoreMatching
-from gencore_diffusion.reverse_variance import ancestral_noise, ancestral_variance, interpolated, log_bounds
-from gencore_diffusion.samplers import DDIMSampler, DDPMSampler
-from gencore_diffusion.schedules import alphas_cumprod, betas, sigmas_of
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.parts.learned_variance import LearnedVariance
+from gencore_diffusion.parts.likelihood import variational_bound
+from gencore_diffusion.parts.objective import DenoisingScoreMatching
+from gencore_diffusion.parts.reverse_variance import ancestral_noise, ancestral_variance, interpolated, log_bounds
+from gencore_diffusion.parts.schedules import alphas_cumprod, betas, sigmas_of
+from gencore_diffusion.samplers.inpainting import InpaintSampler
+from gencore_diffusion.samplers.names import DDIMSampler, DDPMSampler
 
 SMALL = DenseConfig(hidden=16, layers=1)
 

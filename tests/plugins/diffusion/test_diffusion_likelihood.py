@@ -11,12 +11,12 @@ from torch import Tensor
 from gencore import Noise
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.denoiser import FunctionDenoiser
 from gencore_diffusion.edm import EDM, EDMConfig
-from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian
-from gencore_diffusion.likelihood import bits_per_dim, flow_log_prob, gaussian_log_prob, variational_bound
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.schedules import alphas_cumprod, betas, sigmas_of
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.parts.denoiser import FunctionDenoiser
+from gencore_diffusion.parts.likelihood import bits_per_dim, flow_log_prob, gaussian_log_prob, variational_bound
+from gencore_diffusion.parts.schedules import alphas_cumprod, betas, sigmas_of
+from gencore_diffusion.samplers.ideal import gaussian_flow, ideal_gaussian
 
 
 class Signs(Noise):

@@ -15,17 +15,17 @@ from gencore.compilation import compile_regions
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.denoiser import FunctionDenoiser
-from gencore_diffusion.dit import Block, DiTConfig
 from gencore_diffusion.edm import EDM, EDMConfig
-from gencore_diffusion.ideal import ideal_gaussian
-from gencore_diffusion.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
 from gencore_diffusion.ncsn import NCSN, NCSNConfig
-from gencore_diffusion.networks import DenseConfig, NetworkConfig, build_network
-from gencore_diffusion.objective import DenoisingScoreMatching
-from gencore_diffusion.sampling import prior
-from gencore_diffusion.solvers import DDIMSampler, DPMSolverSampler, EulerSampler
-from gencore_diffusion.unet import UNetConfig
+from gencore_diffusion.networks.build import DenseConfig, NetworkConfig, build_network
+from gencore_diffusion.networks.dit import Block, DiTConfig
+from gencore_diffusion.networks.unet import UNetConfig
+from gencore_diffusion.parts.denoiser import FunctionDenoiser
+from gencore_diffusion.parts.objective import DenoisingScoreMatching
+from gencore_diffusion.samplers.ideal import ideal_gaussian
+from gencore_diffusion.samplers.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
+from gencore_diffusion.samplers.sampling import prior
+from gencore_diffusion.samplers.solvers import DDIMSampler, DPMSolverSampler, EulerSampler
 
 NETWORKS: list[NetworkConfig] = [
     UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8),

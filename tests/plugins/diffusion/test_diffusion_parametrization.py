@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from gencore.errors import GencoreError
-from gencore_diffusion import schedules
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.edm import preconditioning
-from gencore_diffusion.ideal import ideal_mixture
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.parametrization import PARAMETRIZATIONS, convert, scalings
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.parts import schedules
+from gencore_diffusion.parts.parametrization import PARAMETRIZATIONS, convert, scalings
+from gencore_diffusion.samplers.ideal import ideal_mixture
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from torch import Tensor
 import gencore
 from gencore.data import digits
 from gencore.testing import run_processes
-from gencore_diffusion import learned_variance, noisy_classifier, objective
+from gencore_diffusion import noisy_classifier
+from gencore_diffusion.parts import learned_variance, objective
 
 pytestmark = pytest.mark.slow
 

@@ -13,15 +13,15 @@ from torch import Tensor
 from gencore import Noise, Sampler
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.denoiser import FunctionDenoiser
-from gencore_diffusion.ideal import gaussian_flow, ideal_gaussian
-from gencore_diffusion.langevin import AnnealedLangevinSampler
-from gencore_diffusion.networks import DenseConfig
-from gencore_diffusion.parametrization import PARAMETRIZATIONS, convert
-from gencore_diffusion.samplers import SAMPLERS
-from gencore_diffusion.sampling import DiffusionSampler, OneStepSampler
-from gencore_diffusion.schedules import alphas_cumprod, betas, karras, sigmas_of
-from gencore_diffusion.solvers import (
+from gencore_diffusion.networks.build import DenseConfig
+from gencore_diffusion.parts.denoiser import FunctionDenoiser
+from gencore_diffusion.parts.parametrization import PARAMETRIZATIONS, convert
+from gencore_diffusion.parts.schedules import alphas_cumprod, betas, karras, sigmas_of
+from gencore_diffusion.samplers.ideal import gaussian_flow, ideal_gaussian
+from gencore_diffusion.samplers.langevin import AnnealedLangevinSampler
+from gencore_diffusion.samplers.names import SAMPLERS
+from gencore_diffusion.samplers.sampling import DiffusionSampler, OneStepSampler
+from gencore_diffusion.samplers.solvers import (
     DDIMSampler,
     DDPMSampler,
     DPMSolverSampler,

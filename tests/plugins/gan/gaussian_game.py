@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import gencore
+from gencore.adversarial.objective import Adversarial
 from gencore.data import arrays
 from gencore.optimizers import OptimizerConfig
-from gencore_gan.adversarial import Adversarial
-from gencore_gan.networks import DenseGAN, DenseGANConfig
+from gencore_gan.parts.networks import DenseGAN, DenseGANConfig
 
 
 class Affine(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from typing import Any
 
 import pytest
@@ -10,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gencore import Adam, Loss
-from gencore_gan.adversarial import Adversarial, AdversarialLosses, generator_average, two_players
-from gencore_gan.wgan import wasserstein
-from gencore_gan.wgan_gp import GradientPenalty
+from gencore.adversarial.losses import wasserstein
+from gencore.adversarial.objective import Adversarial, AdversarialLosses, generator_average, two_players
+from gencore.adversarial.penalties import GradientPenalty
+from gencore.noise import NoiseSource
 
 X = {"x": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}
 
@@ -20,16 +20,19 @@ X = {"x": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}
 class Toy(nn.Module):
     """D(x) = c . x, G(z) = b for every z, with c = (1, 2) and b = (3, -1): D(G(z)) = 1."""
 
-    config = types.SimpleNamespace(latent_dim=4)
+    condition = None
 
     def __init__(self) -> None:
         super().__init__()
         self.critic, self.generator = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([3.0, -1.0]))
 
-    def judge(self, x: Tensor) -> Tensor:
+    def draw_prior(self, noise: NoiseSource) -> Tensor:
+        return noise.normal(4)
+
+    def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         return x @ self.critic
 
-    def generate(self, z: Tensor) -> Tensor:
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         assert z.shape == (2, 4)
         return self.generator.expand(len(z), 2)
 
@@ -71,11 +74,11 @@ def test_judgements_are_float32_in_the_losses() -> None:
 def test_what_follows_the_critics_step() -> None:
     called: list[Any] = []
     objective, model = Adversarial(wasserstein, after_critic=called.append), Toy()
-    objective.after_step(model, "generator")
+    objective.after_step(model, "generator", [])
     assert called == []
-    objective.after_step(model, "critic")
+    objective.after_step(model, "critic", [])
     assert called == [model]
-    Adversarial(wasserstein).after_step(model, "critic")
+    Adversarial(wasserstein).after_step(model, "critic", [])
 
 
 def test_a_penalty_differentiates_the_critic_twice() -> None:

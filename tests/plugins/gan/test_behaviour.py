@@ -7,11 +7,10 @@ import torch
 from gaussian_game import distance, train_critic
 
 import gencore
-from gencore_gan.adversarial import Adversarial, AdversarialLosses
-from gencore_gan.gan import non_saturating
-from gencore_gan.lsgan import least_squares
-from gencore_gan.wgan import clip_weights, wasserstein
-from gencore_gan.wgan_gp import GradientPenalty, gradient_norms
+from gencore.adversarial.losses import least_squares, non_saturating, wasserstein
+from gencore.adversarial.objective import Adversarial, AdversarialLosses
+from gencore.adversarial.penalties import GradientPenalty, gradient_norms
+from gencore_gan.objectives.wgan import clip_weights
 
 pytestmark = pytest.mark.behaviour
 GRID = torch.linspace(-2, 3, 101)[:, None]

@@ -8,7 +8,7 @@ from torch import nn
 
 import gencore
 from gencore.errors import GencoreError
-from gencore_gan.networks import ConvGAN, ConvGANConfig
+from gencore_gan.parts.networks import ConvGAN, ConvGANConfig
 
 
 def layers(part: nn.Module, *kinds: type) -> list[nn.Module]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import gencore
+from gencore.adversarial.losses import logistic_critic_loss as critic_loss
 from gencore.data import digits
 from gencore.errors import GencoreError
-from gencore_gan.gan import critic_loss
-from gencore_gan.improved_gan import ImprovedAdversarial, feature_distance, smoothed
-from gencore_gan.networks import BatchView, ConvGAN, ConvGANConfig
+from gencore_gan.parts.networks import BatchView, ConvGAN, ConvGANConfig
+from gencore_gan.stabilisers.improved_gan import ImprovedAdversarial, feature_distance, smoothed
 
 
 def test_smoothing_is_one_sided() -> None:

@@ -8,10 +8,15 @@ import pytest
 import torch
 
 import gencore
-from gencore_gan.gan import critic_loss, minimax_generator_loss, non_saturating_generator_loss
-from gencore_gan.lsgan import least_squares
-from gencore_gan.wgan import clip_weights, wasserstein
-from gencore_gan.wgan_gp import GradientPenalty, gradient_norms
+from gencore.adversarial.losses import (
+    least_squares,
+    logistic_critic_loss,
+    minimax_generator_loss,
+    non_saturating_generator_loss,
+    wasserstein,
+)
+from gencore.adversarial.penalties import GradientPenalty, gradient_norms
+from gencore_gan.objectives.wgan import clip_weights
 
 
 def slope(loss: object, at: float) -> float:
@@ -21,7 +26,7 @@ def slope(loss: object, at: float) -> float:
 
 def test_gan_losses() -> None:
     zero = torch.zeros(4, dtype=torch.float64)
-    assert critic_loss(zero, zero).item() == pytest.approx(math.log(4))
+    assert logistic_critic_loss(zero, zero).item() == pytest.approx(math.log(4))
     assert slope(minimax_generator_loss, 0.0) == pytest.approx(-0.5)
     assert slope(non_saturating_generator_loss, 0.0) == pytest.approx(-0.5)
     assert slope(minimax_generator_loss, -10.0) == pytest.approx(-4.54e-5, rel=1e-2)
@@ -32,7 +37,7 @@ def test_gan_losses_are_the_papers() -> None:
     real, fake = torch.randn(2, 7, dtype=torch.float64)
     log_sigmoid = torch.nn.functional.logsigmoid
     value = log_sigmoid(real).mean() + (1 - fake.sigmoid()).log().mean()
-    torch.testing.assert_close(critic_loss(real, fake), -value)
+    torch.testing.assert_close(logistic_critic_loss(real, fake), -value)
     torch.testing.assert_close(minimax_generator_loss(fake), (1 - fake.sigmoid()).log().mean())
     torch.testing.assert_close(non_saturating_generator_loss(fake), -log_sigmoid(fake).mean())
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import distributions as reference
 
-from gencore.nn.distributions import DiagonalGaussian, GlobalNoise, OneHot, SignedBernoulli
+from gencore.nn.distributions import DiagonalGaussian, OneHot, SignedBernoulli
 from gencore.nn.likelihood import gaussian_log_prob, kl_to_standard_normal
-from gencore.noise import Noise
+from gencore.noise import GlobalNoise, Noise
 
 
 def test_kl_by_hand_and_by_monte_carlo() -> None:

@@ -19,8 +19,8 @@ import gencore
 from gencore.data import arrays, digits, inverted, subset
 from gencore.evaluation.features import train_classifier
 from gencore.latent import encode_all, mutual_information_gap
+from gencore_translation.unpaired.unit import UNIT
 from gencore_vae.semi_supervised_vae import SemiSupervisedVAE
-from gencore_vae.unit import UNIT
 
 pytestmark = pytest.mark.behaviour
 TRAIN = digits("train").fetch(torch.arange(1400))

@@ -102,8 +102,8 @@ def test_gates_read_the_measured_costs() -> None:
     model, objective = recipe.model(recipe.config), LearnedSimilarity(feature_weight=0.1, equilibrium=0.68, margin=0.4)
     assert objective.gates() == (True, True)
     model.critic.head.bias.data.fill_(10.0)
-    objective.loss(model, "encoder", {"x": torch.rand(4, 1, 8, 8)})
-    objective.after_step(model, "encoder")
+    seen = objective.loss(model, "encoder", {"x": torch.rand(4, 1, 8, 8)}).seen
+    objective.after_step(model, "encoder", [seen])
     assert objective.costs[0] < 0.01
     assert objective.costs[1] > 5
     assert "costs" in objective.state_dict()
@@ -118,11 +118,10 @@ def test_costs_are_averaged_over_batches_and_processes(monkeypatch: pytest.Monke
     monkeypatch.setattr("gencore_vae.vae_gan.sum_over_processes", lambda tensor: 3 * tensor)
     monkeypatch.setattr("gencore_vae.vae_gan.process_count", lambda: 3)
     objective = LearnedSimilarity(feature_weight=1.0, equilibrium=0.68, margin=0.4)
-    for seen in ([0.2, 0.6], [0.4, 1.0]):
-        objective._seen.append(torch.tensor(seen))
-    objective.after_step(None, "decoder")
+    seen = [torch.tensor([0.2, 0.6]), torch.tensor([0.4, 1.0])]
+    objective.after_step(None, "decoder", [])
     assert objective.costs.tolist() == pytest.approx([0.68, 0.68])
-    objective.after_step(None, "encoder")
+    objective.after_step(None, "encoder", seen)
     assert objective.costs.tolist() == pytest.approx([0.3, 0.8])
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import gencore
-from gencore.nn.distributions import GlobalNoise, OneHot
+from gencore.nn.distributions import OneHot
+from gencore.noise import GlobalNoise
 from gencore_vae.gumbel_vae import RelaxedBound, concrete_log_density, relaxed_one_hot, straight_through
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0, 0.0])
@@ -90,7 +91,7 @@ def test_temperature_falls_and_stops() -> None:
     for _ in range(10):
         seen.append(objective.temperature.item())
         weights.append(objective.kl_weight.item())
-        objective.after_step(None, "autoencoder")
+        objective.after_step(None, "autoencoder", [])
     assert seen[0] == 1
     assert seen[1] == pytest.approx(0.9048, abs=1e-4)
     assert seen[-1] == 0.5

@@ -12,8 +12,8 @@ import torch
 
 import gencore
 from gencore.data import arrays
-from gencore.nn.distributions import GlobalNoise
-from gencore_vae.latent_variable import Terms
+from gencore.noise import GlobalNoise
+from gencore_vae.parts.latent_variable import Terms
 
 
 def gap(model: gencore.Model, k: int, count: int = 4000) -> float:

@@ -9,8 +9,8 @@ import torch
 
 import gencore
 from gencore.nn.likelihood import PROBABILITY, bits_per_dim
-from gencore_vae.binary import binarize
-from gencore_vae.networks import LOWEST_LOG_VARIANCE, VAEConfig, data_distribution
+from gencore_vae.parts.binary import binarize
+from gencore_vae.parts.networks import LOWEST_LOG_VARIANCE, VAEConfig, data_distribution
 from gencore_vae.vae import VariationalBound
 
 
@@ -62,7 +62,7 @@ def test_iwae_of_one_sample_has_the_elbo_in_expectation_and_more_with_more() -> 
 
 
 def test_iwae_loss_is_the_log_of_the_mean_weight() -> None:
-    from gencore.nn.distributions import GlobalNoise
+    from gencore.noise import GlobalNoise
 
     recipe = gencore.recipe("iwae", data_shape=(1, 4, 4), hidden=(8,), num_samples=7, binarization="none")
     model = recipe.model(recipe.config)
@@ -144,7 +144,7 @@ def test_bits_per_dim_of_a_bound() -> None:
 
 
 def test_sampler_outputs() -> None:
-    from gencore_vae.latent_variable import PriorThenDecoder
+    from gencore_vae.parts.latent_variable import PriorThenDecoder
 
     model = gencore.create("bernoulli-vae", data_shape=(1, 4, 4), hidden=(8,))
     assert model.sample(3).abs().max() < 1

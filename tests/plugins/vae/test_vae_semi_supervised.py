@@ -12,7 +12,7 @@ from torch import Tensor
 
 import gencore
 from gencore.data import InMemory
-from gencore.nn.distributions import GlobalNoise
+from gencore.noise import GlobalNoise
 from gencore_vae.semi_supervised_vae import SemiSupervisedBound, SemiSupervisedVAE, SemiSupervisedVAEConfig
 
 CLASSES = 3

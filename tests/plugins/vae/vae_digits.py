@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gencore
 from gencore.data import InMemory, digits
-from gencore_vae.binary import binarize
+from gencore_vae.parts.binary import binarize
 
 
 @functools.cache

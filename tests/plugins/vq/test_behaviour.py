@@ -11,8 +11,8 @@ import torch
 
 import gencore
 from gencore.data import digits
-from gencore_vq.codebook import perplexity
-from gencore_vq.prior import code_nats
+from gencore_vq.parts.codebook import perplexity
+from gencore_vq.parts.prior import code_nats
 
 pytestmark = pytest.mark.behaviour
 

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch.nn import functional as F
 
 import gencore
-from gencore_vq.codebook import Codebook, StraightThrough, perplexity, smoothed
+from gencore_vq.parts.codebook import Codebook, StraightThrough, perplexity, smoothed
 from gencore_vq.vq_vae import VectorQuantization
 
 
@@ -89,8 +89,8 @@ def test_a_step_restarts_dead_codes_at_latents_of_the_batch(restart_below: float
         model.codebook.sums[:3] = 50 * 1e-5
         model.codebook.counts[:3] = 1e-5
         x = torch.rand(4, 1, 8, 8) * 2 - 1
-        objective.loss(model, "autoencoder", {"x": x})
-        objective.after_step(model, "autoencoder")
+        seen = objective.loss(model, "autoencoder", {"x": x}).seen
+        objective.after_step(model, "autoencoder", [seen])
         rows = model.codebook.rows(model.encoder(x))
     at_latents = (torch.cdist(model.codebook.vectors[:3], rows).min(1).values < 1e-5).sum().item()
     assert at_latents == moved

@@ -9,7 +9,7 @@ import torch
 
 import gencore
 from gencore.errors import GencoreError
-from gencore_vq.prior import CodePrior, code_nats
+from gencore_vq.parts.prior import CodePrior, code_nats
 
 
 def prior(num_classes: int | None = None) -> CodePrior:

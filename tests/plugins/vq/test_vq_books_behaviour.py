@@ -14,7 +14,7 @@ import torch
 
 import gencore
 from gencore.data import digits
-from gencore_vq.codebook import perplexity
+from gencore_vq.parts.codebook import perplexity
 
 pytestmark = pytest.mark.behaviour
 

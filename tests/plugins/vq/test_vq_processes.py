@@ -40,9 +40,9 @@ def follow(rank: int, ranks: int, kmeans_iterations: int, restart_below: float) 
         model, objective = recipe.model(recipe.config), recipe.stages[0].objective
         torch.manual_seed(1 + rank)
         for step in range(STEPS):
-            objective.loss(model, "autoencoder", batch)
+            step_seen = objective.loss(model, "autoencoder", batch).seen
             with torch.no_grad():
-                objective.after_step(model, "autoencoder")
+                objective.after_step(model, "autoencoder", [step_seen])
             for name, tensor in model.codebook.state_dict().items():
                 seen[f"{system}/{step}/{name}"] = tensor.clone()
     return seen

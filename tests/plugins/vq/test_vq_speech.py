@@ -8,7 +8,7 @@ import torch
 import gencore
 from gencore.data import Source, check_batch
 from gencore.errors import GencoreError
-from gencore_vq.vowels import (
+from gencore_vq.parts.vowels import (
     CORNER,
     FORMANTS,
     HOP,

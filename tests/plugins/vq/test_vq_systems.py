@@ -12,7 +12,7 @@ import gencore
 from gencore.config import from_json
 from gencore.data import InMemory
 from gencore.errors import GencoreError, NonFiniteError
-from gencore_vq.prior import CodePrior, code_nats
+from gencore_vq.parts.prior import CodePrior, code_nats
 from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig
 
 SMALL = {"data_shape": [1, 8, 8], "width": 4, "prior_width": 8, "prior_layers": 1}

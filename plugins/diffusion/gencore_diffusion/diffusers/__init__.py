@@ -1,0 +1,1 @@
+"""Reading what the library diffusers wrote."""

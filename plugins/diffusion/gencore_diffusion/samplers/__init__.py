@@ -1,0 +1,1 @@
+"""How a trained denoiser is run: levels, steps, guidance."""

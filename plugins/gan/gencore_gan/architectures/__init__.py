@@ -1,0 +1,1 @@
+"""Papers that change the networks."""

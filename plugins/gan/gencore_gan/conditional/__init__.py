@@ -1,0 +1,1 @@
+"""Papers that draw what they are asked for."""

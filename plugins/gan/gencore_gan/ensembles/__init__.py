@@ -1,0 +1,1 @@
+"""Many generators, or a posterior over them."""

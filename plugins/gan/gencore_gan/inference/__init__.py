@@ -1,0 +1,1 @@
+"""Papers that find a picture's code."""

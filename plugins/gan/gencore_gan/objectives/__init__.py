@@ -1,0 +1,1 @@
+"""Papers that change the game: the losses of critic and generator."""

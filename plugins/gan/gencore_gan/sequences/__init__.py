@@ -1,0 +1,1 @@
+"""Sequences of notes and of pictures."""

@@ -1,0 +1,1 @@
+"""Papers that steady the training."""

@@ -1,0 +1,1 @@
+"""Papers that change one attribute of a picture."""

@@ -1,0 +1,1 @@
+"""Two domains without pairs."""

@@ -1,0 +1,114 @@
+"""An autoregressive prior over a grid of codes, in raster order, by causal self-attention.
+
+p(k) = prod_i p(k_i | k_1 ... k_{i-1}, label), the second stage of van den Oord et al. 2017 (section 3.3). The paper's
+prior is a PixelCNN; a small transformer (Vaswani et al. 2017, arXiv:1706.03762, pre-normalised) sees all codes before
+the current one, without a blind spot. Where a place has a code from each of several books, all codes of the first
+book come first, then those of the second: the codes of a residual model from coarse to fine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gencore import Loss, Noise, Objective
+
+
+class CausalBlock(nn.Module):
+    """Attention over the past and the present, then a two-layer network, each added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.dense_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, L, width) -> the same shape; place i depends on places up to i."""
+        qkv = rearrange(self.query_key_value(self.attention_norm(x)), "n l (p h d) -> p n h l d", p=3, h=self.heads)
+        seen = F.scaled_dot_product_attention(*qkv.unbind(), is_causal=True)
+        x = x + self.output(rearrange(seen, "n h l d -> n l (h d)"))
+        return x + self.dense(self.dense_norm(x))
+
+
+class CodePrior(nn.Module):
+    """Logits of each code given those before it. Each book, a `books`-th of the length, has its own code embeddings."""
+
+    def __init__(
+        self, *, num_codes: int, length: int, width: int, layers: int, num_classes: int | None, books: int = 1
+    ) -> None:
+        super().__init__()
+        assert length % books == 0
+        self.length, self.num_codes, self.books = length, num_codes, books
+        self.code = nn.Embedding(books * num_codes, width)
+        self.start = nn.Parameter(torch.zeros(width))
+        self.place = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.label = nn.Embedding(num_classes, width) if num_classes else None
+        self.blocks = nn.Sequential(*(CausalBlock(width, heads=max(1, width // 20)) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.logits = nn.Linear(width, books * num_codes)
+        nn.init.normal_(self.code.weight, 0.0, 0.02)
+
+    def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        """codes (N, l) with l < length are the past -> logits (N, l + 1, K) of places 0 ... l."""
+        start = self.start.expand(len(codes), 1, -1)
+        place = torch.arange(codes.shape[1] + 1, device=codes.device)
+        book = place // (self.length // self.books)
+        x = torch.cat([start, self.code(codes + book[:-1] * self.num_codes)], 1) + self.place[: len(place)]
+        if self.label is not None:
+            assert label is not None
+            x = x + self.label(label)[:, None]
+        logits = self.logits(self.norm(self.blocks(x)))
+        return rearrange(logits, "n l (b k) -> n l b k", b=self.books)[:, place, book]
+
+
+def code_nats(logits: Tensor, codes: Tensor) -> Tensor:
+    """-log p of codes (N, L) under logits (N, L, K), (N, L) in nats a code."""
+    return F.cross_entropy(rearrange(logits, "n l k -> n k l"), codes, reduction="none")
+
+
+class CodePriorObjective(Objective):
+    """Phase "prior": minimise -log p(codes of x | label), in nats a code. The autoencoder is frozen."""
+
+    def prior(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """batch["x"], and batch["label"] where the model takes labels."""
+        with torch.no_grad():
+            codes = model.encode(batch["x"]).flatten(1)
+        label = model.check_label(batch.get("label"), len(codes))
+        return Loss(code_nats(model.prior(codes[:, :-1], label), codes).mean())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AncestralSampler:
+    """Draw the codes one after the other from the prior, then decode. Labels are drawn evenly where none is given."""
+
+    temperature: float = 1.0
+
+    def sample(
+        self,
+        model: Any,
+        noise: Noise,
+        *,
+        condition: Tensor | None = None,
+        callback: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """One image for each stream of noise."""
+        classes = model.config.num_classes
+        if condition is None and classes:
+            condition = noise.integers(classes)
+        label = model.check_label(condition, noise.count)
+        codes = torch.empty(noise.count, 0, dtype=torch.int64, device=noise.device)
+        for place in range(model.prior.length):
+            drawn = noise.categorical(model.prior(codes, label)[:, -1] / self.temperature)
+            codes = torch.cat([codes, drawn[:, None]], 1)
+            if callback:
+                callback(place + 1, model.prior.length)
+        return model.generate(codes.unflatten(1, model.config.code_shape))
