@@ -5,7 +5,14 @@ The interpreter must be switched on before anything imports triton, and torch's 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import time
+from pathlib import Path
+from typing import Literal
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -14,4 +21,45 @@ if os.environ.get("GENCORE_TEST_GPU") != "1":
 
 import torch
 
+from gencore_hub.atomic import atomic_write
+
 torch.set_num_threads(1)
+
+
+class Measured:
+    """Holds a behaviour test's figure and its ablated twin's against one bar, and keeps them for docs/zoo.md."""
+
+    def __init__(self) -> None:
+        self.began = time.process_time()
+
+    def __call__(
+        self,
+        system: str,
+        defines: str,
+        *,
+        figure: float,
+        twin: float | None,
+        bar: float,
+        better: Literal["lower", "higher"],
+        seed: int = 0,
+    ) -> None:
+        """`defines`: what defines the system, in one short sentence that names the figure. `twin`: the figure with the
+        system's own term off, which must miss the bar; None where the bar is against something else.
+
+        The row replaces an older one of the same system and sentence in build/zoo.
+        """
+        sign = 1 if better == "lower" else -1
+        assert sign * figure < sign * bar, f"{system}, {defines}: {figure:.4g}, bar {bar:.4g}, {better} is better"
+        assert twin is None or sign * twin > sign * bar, f"{system}: the twin passes, too: {twin:.4g} at {bar:.4g}"
+        row = {"system": system, "defines": defines, "figure": figure, "twin": twin, "bar": bar, "better": better}
+        row |= {"seed": seed, "cpu_seconds": round(time.process_time() - self.began, 1)}
+        folder = Path(__file__).parent.parent / "build" / "zoo"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{system}-{hashlib.sha256(defines.encode()).hexdigest()[:8]}.json"
+        atomic_write(folder / name, (json.dumps(row, indent=1) + "\n").encode())
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """For behaviour tests: measured(system, defines, figure=..., twin=..., bar=..., better="lower")."""
+    return Measured()
