@@ -62,3 +62,23 @@ def normals(seed: int, index: Tensor, first: int, count: int) -> Tensor:
 def integers(seed: int, index: Tensor, column: int, count: int) -> Tensor:
     """(N,) int64 in [0, count)."""
     return (uniform(seed, index, column) * count).long()
+
+
+def poisson_quantiles(u: Tensor, mean: Tensor) -> Tensor:
+    """The least k with P(Poisson(mean) <= k) >= u, for u in (0, 1) and mean >= 0, both of one shape: float64, exact.
+
+    A Cornish-Fisher guess, mean + z sqrt(mean) + (z^2 - 1) / 6, is moved until it is right: by a step or two.
+    """
+    u, mean = u.double(), mean.double()
+    z = torch.special.ndtri(u)
+    k = (mean + z * mean.sqrt() + (z**2 - 1) / 6).round().clamp_min(0).flatten()
+    u, mean = u.flatten(), mean.flatten()
+    moving = torch.arange(len(k))
+    while len(moving):
+        at, rate, wanted = k[moving], mean[moving], u[moving]
+        short = torch.special.gammaincc(at + 1, rate) < wanted
+        # gammaincc(0, rate) is 0: no k below 0 can be reached.
+        over = ~short & (torch.special.gammaincc(at, rate) >= wanted) & (at > 0)
+        k[moving] = at + short.double() - over.double()
+        moving = moving[short | over]
+    return k.view(z.shape)

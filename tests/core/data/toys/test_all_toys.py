@@ -20,6 +20,8 @@ SOURCES = (
     ("captions", "captions"),
     ("photos", "photos"),
     ("voxels", "voxels"),
+    ("showers", "showers"),
+    ("jets", "jets"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gencore.data.toys.draws import integers, normals, split_seed, uniform, uniforms
+from gencore.data.toys.draws import integers, normals, poisson_quantiles, split_seed, uniform, uniforms
 
 N = torch.arange(20_000)
 
@@ -57,3 +57,22 @@ def test_splits() -> None:
         split_seed(9, "all")
     with pytest.raises(ValueError, match="seed is -1"):
         split_seed(-1, "train")
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-4, 0.3, 7.0, 150.0, 2000.0])
+def test_poisson_quantiles_invert_the_sum_of_probabilities(mean: float) -> None:
+    """Against the cumulative sum of exp(k log(mean) - mean - log k!), at uniforms away from its steps."""
+    u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
+    k = torch.arange(4000, dtype=torch.float64)
+    log_mean = torch.tensor(max(mean, 1e-300), dtype=torch.float64).log()
+    cumulative = (k * log_mean - mean - torch.lgamma(k + 1)).exp().cumsum(0)
+    expected = torch.searchsorted(cumulative, u).double()
+    assert torch.equal(poisson_quantiles(u, torch.full_like(u, mean)), expected)
+
+
+def test_poisson_quantiles_settle_in_the_tails() -> None:
+    u = torch.tensor([2.0**-25, 1 - 2.0**-25], dtype=torch.float64).repeat(5)
+    mean = torch.tensor([0.0, 0.01, 1.0, 30.0, 3000.0], dtype=torch.float64).repeat_interleave(2)
+    k = poisson_quantiles(u, mean)
+    assert (torch.special.gammaincc(k + 1, mean) >= u).all()
+    assert ((k == 0) | (torch.special.gammaincc(k, mean) < u)).all()

@@ -10,7 +10,7 @@ from gencore.data.toys.voxels import SHAPES, build, largest_piece, voxels
 
 @pytest.mark.parametrize("size", [8, 12, 16])
 def test_every_object_is_one_piece_within_the_grid(size: int) -> None:
-    grids, label = build(torch.arange(400), size=size)
+    grids, label = build(torch.arange(100), size=size)
     assert (largest_piece(grids) == 1).all()
     assert set(label.tolist()) == {0, 1, 2, 3}
     assert set(grids.unique().tolist()) == {0.0, 1.0}
@@ -21,7 +21,7 @@ def test_every_object_is_one_piece_within_the_grid(size: int) -> None:
 
 def test_volumes_are_those_of_the_solids() -> None:
     """Means over their ranges, in shares of the grid's 8: (2 E[h])^3, 4/3 pi E[r^3], pi E[r^2] * 2 E[h]."""
-    grids, label = build(torch.arange(4000), size=16)
+    grids, label = build(torch.arange(2000), size=16)
     occupied = grids.mean((1, 2, 3)) * 8
     third_moment = (0.8**4 - 0.5**4) / (4 * 0.3)
     second_moment = (0.5**3 - 0.3**3) / (3 * 0.2)
@@ -32,7 +32,7 @@ def test_volumes_are_those_of_the_solids() -> None:
     }
     for shape, volume in expected.items():
         got = occupied[label == SHAPES.index(shape)].mean().item()
-        assert abs(got - volume) < 0.05 * volume, shape
+        assert abs(got - volume) < 0.06 * volume, shape
 
 
 def test_a_stool_has_a_seat_on_four_legs() -> None:
