@@ -60,7 +60,7 @@ def first_indices(num_examples: int) -> Tensor:
     return torch.arange(num_examples)
 
 
-def check_size(size: int, least: int) -> None:
-    """Raise GencoreError unless a toy can be drawn at `size` pixels (or voxels) a side."""
+def check_size(size: int, least: int, what: str = "size") -> None:
+    """Raise GencoreError unless a toy can be drawn with `size` pixels, voxels, steps or panels."""
     if size < least:
-        raise GencoreError(f"size is {size}; expected at least {least}.")
+        raise GencoreError(f"{what} is {size}; expected at least {least}.")

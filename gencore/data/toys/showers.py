@@ -37,18 +37,7 @@ HIT = 0.02  # mean energy of a hit [GeV]
 PARTICLES = ("electromagnetic", "pion")
 
 # First columns of the draws; those of the cells are 1000 a layer.
-_ENERGY, _PARTICLE, _RATE, _SHAPE, _START, _VISIBLE, _CENTRE, _WIDTH, _HITS, _SMEAR = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    1000,
-    11_000,
-)
+_ENERGY, _PARTICLE, _SPREAD, _START, _VISIBLE, _CENTRE, _WIDTH, _HITS, _SMEAR = 0, 1, 2, 4, 5, 6, 8, 1000, 11_000
 
 
 def in_layers(energy: Tensor, pion: Tensor, index: Tensor, *, seed: int = 0) -> Tensor:

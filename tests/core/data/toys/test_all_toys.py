@@ -22,6 +22,10 @@ SOURCES = (
     ("voxels", "voxels"),
     ("showers", "showers"),
     ("jets", "jets"),
+    ("tones", "tones"),
+    ("tones", "sines"),
+    ("diagrams", "diagrams"),
+    ("cipher", "cipher"),
 )
 each = pytest.mark.parametrize(("module", "function"), SOURCES, ids=[function for _, function in SOURCES])
 
