@@ -18,7 +18,8 @@ METHODS = {
     Critic.judge: "(self, x, *, condition=None)",
     Sampler.sample: "(self, model, noise, *, condition=None, callback=None)",
     gencore.Objective.loss: "(self, model, phase, batch)",
-    gencore.Objective.after_step: "(self, model, phase)",
+    gencore.Objective.after_step: "(self, model, phase, seen)",
+    gencore.Model.draw_prior: "(self, noise)",
     gencore.Model.sample: (
         "(self, n, *, seed=0, condition=None, sampler=None, batch_size=64, start=0, callback=None, **options)"
     ),
@@ -30,8 +31,8 @@ FIELDS = {
     gencore.Stage: "objective phases steps name data begin frozen",
     gencore.Recipe: "name model config stages batch_size data ema",
     gencore.EMA: "decay parts name",
-    gencore.SystemSpec: "name family summary paper model recipe roles claims tiny requires_api",
-    gencore.Family: "name summary systems extra",
+    gencore.SystemSpec: "name family summary paper model recipe roles traits claims tiny requires_api page",
+    gencore.Family: "name summary systems extra data",
 }
 
 
@@ -40,9 +41,10 @@ def signature(function: object) -> str:
     return str(inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters]))
 
 
-def test_frozen_at_version_one() -> None:
-    assert gencore.API_VERSION == 1
+def test_frozen_at_version_two() -> None:
+    assert gencore.API_VERSION == 2
     assert {f.__qualname__: signature(f) for f in METHODS} == {f.__qualname__: s for f, s in METHODS.items()}
+    assert " ".join(gencore.Loss._fields) == "total metrics seen"
     for kind, names in FIELDS.items():
         assert " ".join(field.name for field in dataclasses.fields(kind)) == names
         assert kind.__dataclass_params__.frozen
@@ -68,8 +70,11 @@ def test_bad_counts(arguments: tuple, message: str) -> None:
 
 
 def test_condition_must_fit_the_count() -> None:
+    conditional = gencore.create("vq-vae", data_shape=[1, 8, 8], width=4, prior_width=8, prior_layers=1, num_classes=3)
     with pytest.raises(GencoreError, match="3 rows for 2 samples"):
-        gencore.create("gan", hidden=[4]).sample(2, condition=torch.zeros(3))
+        conditional.sample(2, condition=torch.arange(3))
+    with pytest.raises(GencoreError, match="unconditional"):
+        gencore.create("gan", hidden=[4]).sample(2, condition=1)
 
 
 def test_sampling_restores_the_mode_even_on_error() -> None:

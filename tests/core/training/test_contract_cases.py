@@ -145,8 +145,8 @@ class Pool(Formula):
         super().__init__(formula)
         self.register_buffer("pool", torch.zeros(4, 2))
 
-    def after_step(self, model, name) -> None:
-        super().after_step(model, name)
+    def after_step(self, model, name, seen) -> None:
+        super().after_step(model, name, seen)
         self.pool.copy_(torch.cat([self.pool[1:], model.generator.bias.detach()[None]]))
 
 

@@ -46,14 +46,22 @@ class Formula(gencore.Objective):
         self.formula, self.after = formula, after
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
-    def loss(self, model: Any, phase: str, batch: Any) -> gencore.Loss:
+    def of_phase(self, model: Any, phase: str, batch: Any) -> gencore.Loss:
         total = self.formula(self, model, phase, batch)
         return gencore.Loss(total, {"seen": batch["x"].mean()})
 
-    def after_step(self, model: Any, phase: str) -> None:
+    def after_step(self, model: Any, phase: str, seen: Any) -> None:
         self.calls += 1
         if self.after:
             self.after(self, model, phase)
+
+
+def _phase_method(name: str) -> Any:
+    return lambda self, model, batch: self.of_phase(model, name, batch)
+
+
+for _name in ("again", "all", "both", "critic", "decoder", "extra", "generator", "layer", "translators", "x"):
+    setattr(Formula, _name, _phase_method(_name))
 
 
 def data(count: int = 64) -> Any:
