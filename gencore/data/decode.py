@@ -136,7 +136,7 @@ def _half(image: Image.Image, half: Half) -> Image.Image:
 
 
 def _central_square(width: int, height: int, turn: int = 1) -> tuple[int, int, int]:
-    """(left, top, side), as stored, of the central square of the upright image: the odd pixel is left out below right."""
+    """(left, top, side), as stored, of the square in the middle of the upright image; an odd pixel goes below right."""
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     if turn in _COLUMNS_REVERSED:

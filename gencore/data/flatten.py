@@ -88,8 +88,8 @@ def _wide_samples(image: Image.Image, layout: str | None) -> tuple[Samples, Samp
         return None
     kind, order = match.groups()
     if kind == "LA":  # both bytes of both samples, as if they were four samples of 8 bits
-        values = _decoded(image, "RGBA") @ np.array([[256.0, 0], [1, 0], [0, 256], [0, 1]])
-        return values[..., 0], values[..., 1] / WIDE
+        both = _decoded(image, "RGBA") @ np.array([[256.0, 0], [1, 0], [0, 256], [0, 1]])
+        return both[..., 0], both[..., 1] / WIDE
     # Pillow keeps the higher byte of each sample; in the other byte order that is the lower one
     other = _again(image)
     values = _decoded(image, layout) * 256.0 + _decoded(other, f"{kind};16{_OTHER_ORDER[order]}")
@@ -129,7 +129,7 @@ def _split_alpha(image: Image.Image, layout: str | None) -> tuple[Image.Image, S
     key, profile = image.info.get("transparency"), image.info.get("icc_profile")
     if image.mode in ALPHA_MODES or (image.mode == "P" and key is not None):
         image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
-        alpha = np.asarray(image.getchannel("A")) / 255
+        alpha: Samples | None = np.asarray(image.getchannel("A")) / 255
         image = image.convert("L" if image.mode == "LA" else "RGB")
     else:
         if image.mode not in ("L", "CMYK"):

@@ -1,8 +1,8 @@
 """The range of values: finite numbers, images in [-1, 1], and one rule for what is stored in other numbers.
 
 Whole numbers are taken to run through all that their type holds (0 ... 255 for uint8) and floats through [-1, 1].
-Where the data cannot be meant so (no value reaches a quarter of the type's largest; no float is negative), or the type
-says nothing (int32), the range must be stated: data_range=(low, high), --data-range LOW,HIGH.
+Where the data cannot be meant so (is_dark; no float is negative), or the type says nothing (int32), the range must be
+stated: data_range=(low, high), --data-range LOW,HIGH.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from gencore.errors import GencoreError, NonFiniteError
 DataRange = tuple[float, float]
 
 RANGE_TOLERANCE = 1e-3
-LEAST_PEAK = 4
-"""The largest value of a data set is at least the type's largest / LEAST_PEAK, or it is nearly black."""
 
 
 def check_range(data_range: DataRange | None) -> None:
@@ -29,12 +27,18 @@ def check_range(data_range: DataRange | None) -> None:
         raise GencoreError(f"data_range is {data_range}; expected (low, high), finite, with low < high.")
 
 
-def check_peak(peak: int, top: int, what: str) -> None:
-    """Raise GencoreError for data whose largest value `peak` lies far below `top`, the largest that their type holds.
+def is_dark(peak: int, top: int) -> bool:
+    """Whether data whose largest value is `peak` were hardly meant to run up to `top`, the largest of their type.
 
-    All 0 is black in every range, and passes.
+    So are data of 4 bits or less in 8 (masks of 0 and 1; counts of 0 to 16), and of 14 or less in 16 (cameras,
+    scanners). All 0 is black in every range.
     """
-    if 0 < peak * LEAST_PEAK <= top:
+    return 0 < peak * (15 if top <= 255 else 4) <= top
+
+
+def check_peak(peak: int, top: int, what: str) -> None:
+    """Raise GencoreError for data that are dark (is_dark), with how to state their range."""
+    if is_dark(peak, top):
         raise GencoreError(
             f"{what} have whole numbers up to {peak}, of {top} that their type holds: nearly black. Say which range "
             f"they run through: data_range=(0, {peak}) (--data-range 0,{peak}), or (0, {top}) if they are that dark."
