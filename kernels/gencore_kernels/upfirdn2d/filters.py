@@ -54,3 +54,12 @@ def passes(
         ]
     kernel = torch.outer(f, f) if f.dim() == 1 else f
     return [Pass(kernel, (up[0], up[1]), (down[0], down[1]), (left, right, top, bottom), gain)]
+
+
+def output_size(
+    size: Sequence[int], taps: Sequence[int], up: Sequence[int], down: Sequence[int], padding: Sequence[int]
+) -> tuple[int, int]:
+    """(rows, columns) of the result. size, taps, up, down: (vertical, horizontal)."""
+    left, right, top, bottom = padding
+    rows = (size[0] * up[0] + top + bottom - taps[0]) // down[0] + 1
+    return rows, (size[1] * up[1] + left + right - taps[1]) // down[1] + 1

@@ -10,6 +10,7 @@ from torch import Tensor
 from gencore_kernels.dispatch import Backend, Operation, choose, register, triton_obstacle
 from gencore_kernels.library import define_operation
 from gencore_kernels.upfirdn2d import reference, torch_path
+from gencore_kernels.upfirdn2d.filters import output_size
 
 
 def _obstacle(implementation: str, x: Tensor, *args: object, **kwargs: object) -> str | None:
@@ -135,10 +136,7 @@ def _forward_fake(
     x: Tensor, f: Tensor, up: list[int], down: list[int], padding: list[int], flip: bool, gain: float,
     implementation: str,
 ) -> Tensor:  # fmt: skip
-    left, right, top, bottom = padding
-    rows = (x.shape[2] * up[0] + top + bottom - f.shape[0]) // down[0] + 1
-    columns = (x.shape[3] * up[1] + left + right - f.shape[-1]) // down[1] + 1
-    return x.new_empty(x.shape[0], x.shape[1], rows, columns)
+    return x.new_empty(*x.shape[:2], *output_size(x.shape[2:], (f.shape[0], f.shape[-1]), up, down, padding))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gencore_kernels.upfirdn2d.filters import Pass, passes
+from gencore_kernels.upfirdn2d.filters import Pass, output_size, passes
 
 
 def forward(
@@ -33,13 +33,13 @@ def _run(planes: Tensor, step: Pass, flip: bool) -> Tensor:
     upsamples = step.up != (1, 1)
     kernel = step.gain * (step.f if flip != upsamples else step.f.flip(0, 1))
     weight = kernel.expand(max(1, planes.shape[1]), 1, -1, -1).contiguous()
-    size = (rows - height + 1, columns - width + 1)
     if not planes.shape[1]:
-        return planes.new_empty(1, 0, *(-(-n // stride) for n, stride in zip(size, step.down, strict=True)))
+        return planes.new_empty(1, 0, *output_size(planes.shape[2:], step.f.shape, step.up, step.down, step.padding))
     if not upsamples:
         padded = _window(planes, (-top, -left), (rows, columns))
         return functional.conv2d(padded, weight, stride=step.down, groups=len(weight))
     crop = (height - 1 - top, width - 1 - left)
+    size = (rows - height + 1, columns - width + 1)
     return _transposed(planes, weight, step.up, crop, size)[:, :, :: step.down[0], :: step.down[1]].contiguous()
 
 

@@ -1,8 +1,8 @@
 """Triton kernel of the resampling: it reads only pixels, never an inserted zero, and writes each output once.
 
 A program owns PIXELS places of the output in each of PLANES planes, so that the index arithmetic and the taps serve
-several planes. Output o stands at m = o * down - pad in the image with zeros inserted. Of the filter's taps k only those
-with (m + k) % up = 0 meet a pixel, namely (m + k) / up: ceil(size / up) taps an axis, the first of them -m mod up.
+several planes. Output o stands at m = o * down - pad in the image with zeros inserted. Of the filter's taps k those
+with (m + k) % up = 0 meet a pixel, (m + k) / up: at most ceil(size / up) taps an axis, the first of them -m mod up.
 The derivative of a resampling is a resampling, so this kernel is its own backward.
 """
 
@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gencore_kernels.upfirdn2d.filters import Pass, passes
+from gencore_kernels.upfirdn2d.filters import Pass, output_size, passes
 
 SMALL_PLANE = 512
 MAX_UNROLLED_TAPS = 8
@@ -98,16 +98,14 @@ def forward(
 
 def _run(planes: Tensor, step: Pass, flip: bool, dtype: torch.dtype) -> Tensor:
     x, f = planes.contiguous(), step.f.contiguous()
-    (height, width), (left, right, top, bottom) = x.shape[1:], step.padding
-    rows = (height * step.up[0] + top + bottom - f.shape[0]) // step.down[0] + 1
-    columns = (width * step.up[1] + left + right - f.shape[1]) // step.down[1] + 1
+    rows, columns = output_size(x.shape[1:], f.shape, step.up, step.down, step.padding)
     out = torch.empty((len(x), rows, columns), dtype=dtype, device=x.device)
     if not out.numel():
         return out
     fixed = constants(f.shape, step.up, step.down, flip, rows * columns)
     grid = (triton.cdiv(len(x), fixed["PLANES"]) * triton.cdiv(rows * columns, fixed["PIXELS"]),)
     upfirdn2d_kernel[grid](
-        x, f, out, len(x), height, width, rows, columns, top, left, step.gain, **fixed,
+        x, f, out, *x.shape, rows, columns, step.padding[2], step.padding[0], step.gain, **fixed,
         num_warps=NUM_WARPS, num_stages=NUM_STAGES,
     )  # fmt: skip
     return out
