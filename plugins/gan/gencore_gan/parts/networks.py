@@ -26,17 +26,27 @@ BatchView = Literal["none", "discrimination", "stddev"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DenseGANConfig(ModelConfig):
-    """Data of any shape, flattened. `output` "tanh" for images in [-1, 1], "linear" for other data."""
+    """Data of any shape, flattened. `output` "tanh" for images in [-1, 1], "linear" for other data; "auto" takes
+    "tanh" for shapes (C, H, W) and "linear" for others."""
 
     data_shape: tuple[int, ...]
     latent_dim: int = 64
     hidden: tuple[int, ...] = (256, 256)
-    output: Literal["tanh", "linear"] = "tanh"
+    output: Literal["tanh", "linear", "auto"] = "tanh"
 
     def __post_init__(self) -> None:
         check(bool(self.data_shape) and min(self.data_shape) > 0, "data_shape", self.data_shape, "positive sizes")
         check(self.latent_dim > 0, "latent_dim", self.latent_dim, "a positive integer")
         check(bool(self.hidden) and min(self.hidden) > 0, "hidden", self.hidden, "positive widths")
+        known = ("tanh", "linear", "auto")
+        check(self.output in known, "output", self.output, f"one of {list(known)}")
+
+
+def dense_generator(config: DenseGANConfig) -> nn.Sequential:
+    """z (N, latent_dim) -> data, flattened."""
+    squashed = len(config.data_shape) == 3 if config.output == "auto" else config.output == "tanh"
+    size = math.prod(config.data_shape)
+    return nn.Sequential(mlp((config.latent_dim, *config.hidden, size)), nn.Tanh() if squashed else nn.Identity())
 
 
 class DenseGAN(Model):
@@ -48,8 +58,7 @@ class DenseGAN(Model):
     def __init__(self, config: DenseGANConfig) -> None:
         super().__init__(config)
         size = math.prod(config.data_shape)
-        squash = nn.Tanh() if config.output == "tanh" else nn.Identity()
-        self.generator = nn.Sequential(mlp((config.latent_dim, *config.hidden, size)), squash)
+        self.generator = dense_generator(config)
         self.critic = mlp((size, *config.hidden, 1))
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
