@@ -160,8 +160,9 @@ def _read_page(file: Path, package: str, folder: Path, family: str) -> SystemSpe
         raise PluginError(f"{file}, line {first + 1}: SYSTEM cannot be read without running it: {error}") from error
     assert isinstance(spec, SystemSpec)
     page = ".".join((package, *file.relative_to(folder).with_suffix("").parts))
-    targets = {field: _absolute(getattr(spec, field), page) for field in ("model", "recipe")}
-    return dataclasses.replace(spec, family=family, page=page, **targets)
+    return dataclasses.replace(
+        spec, family=family, page=page, model=_absolute(spec.model, page), recipe=_absolute(spec.recipe, page)
+    )
 
 
 def _absolute(target: str, page: str) -> str:

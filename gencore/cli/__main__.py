@@ -8,8 +8,10 @@ import sys
 def main() -> None:
     """Run the command line."""
     from rich.console import Console
+    from rich.text import Text
 
     from gencore.cli.app import app
+    from gencore.cli.show import shown
 
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
@@ -18,14 +20,9 @@ def main() -> None:
     except (ValueError, OSError, ImportError, ArithmeticError) as error:
         if debug:
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
+        message = Text.assemble(("Error: ", "bold red"), shown(str(error)))
+        Console(stderr=True, soft_wrap=True).print(message)
         sys.exit(1)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 if __name__ == "__main__":

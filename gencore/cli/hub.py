@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gencore.cli.options import Model
+from gencore.cli.show import print_rows, shown
 from gencore.errors import GencoreError
 from gencore_hub.files import CARD, CONFIG, find, open_inside
 from gencore_hub.strict_json import shorten
@@ -18,7 +20,6 @@ _LICENSE = re.compile(r"^license:[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._+ -]{0,60})
 MAX_CARD_BYTES = 2**20
 UNKNOWN = "not stated"
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled name, a directory, or ORG/NAME[@REVISION].")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
 Subfolder = Annotated[str | None, typer.Option(help="The model's folder inside the directory or repository.")]
 
@@ -103,7 +104,7 @@ def card(
         gencore_hub.read_config(folder)
         if not find(folder, CARD).is_file():
             raise GencoreError(f"{folder} has no {CARD}. Make one: gencore card {folder} --write.")
-        typer.echo(_shown(_text(folder)), nl=False)
+        typer.echo(shown(_text(folder)), nl=False)
         return
     loaded = gencore.from_pretrained(folder)
     options: dict[str, Any] = {"has_samples": "samples.png" in _files(folder), **given}
@@ -125,14 +126,12 @@ def index(
     """Models that can be loaded: bundled, in the Hub's cache, and on the Hub under the tag gencore."""
     from huggingface_hub import constants
 
-    from gencore.cli.app import _print_rows
-
     if limit < 1:
         raise GencoreError(f"--limit is {limit}; expected at least 1.")
     rows = [*_bundled(), *_cached()]
     if not (offline or constants.HF_HUB_OFFLINE):
         rows += _on_the_hub(limit)
-    _print_rows("Models", ("name", "where", "system", "bytes", "license"), rows, as_json)
+    print_rows("Models", ("name", "where", "system", "bytes", "license"), rows, as_json)
 
 
 def _bundled() -> Iterator[tuple[str, ...]]:
@@ -193,13 +192,6 @@ def _files(folder: Path) -> list[str]:
 def _text(folder: Path) -> str:
     with open_inside(folder, CARD) as file:
         return file.read(MAX_CARD_BYTES).decode("utf-8", "replace")
-
-
-def _shown(text: str) -> str:
-    """A stranger's text for a terminal: signs that would move its cursor or turn its lines around are spelled out."""
-    return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text.replace("\r\n", "\n")
-    )
 
 
 def _license(folder: Path) -> str:

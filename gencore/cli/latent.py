@@ -7,11 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gencore.cli.options import Data, Model, Seed
 from gencore.errors import GencoreError
-
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled name, a directory, or ORG/NAME[@REVISION].")]
-Data = Annotated[str, typer.Option(help="As for gencore train; its test part is taken.")]
-Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,6 +93,7 @@ def _ends(model: Any, data: str, count: int, seed: int) -> Any:
     """Codes (count, D) to walk between."""
     from gencore import Noise
     from gencore.latent import select_random
+
     if hasattr(model, "encode"):
         z = _codes(model, data, None).z
         return z[select_random(len(z), min(count, len(z)) // 2 * 2, seed=seed)]

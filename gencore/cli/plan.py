@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gencore.cli.show import print_rows
 from gencore.errors import GencoreError
 
 
@@ -32,7 +33,6 @@ def plan(
     Activations are not counted: they depend on the batch size and on the network.
     """
     from gencore.api import recipe
-    from gencore.cli.app import _print_rows
     from gencore.exchange import measure_sharded, measure_statistics, own_source
     from gencore.plan import largest_models, sent_bytes
     from gencore.plan import plan as make_plan
@@ -71,7 +71,7 @@ def plan(
         return
     for item in described:
         title = f"{system}, stage {item['stage']}: {item['parameters']:,} parameters"
-        _print_rows(title, ("what, on each of the processes", "value"), _rows(item, gpus), False)
+        print_rows(title, ("what, on each of the processes", "value"), _rows(item, gpus), False)
     typer.echo(f"Memory of {memory:g} GB a process, activations not counted:")
     for strategy, bytes_needed in _needs(described, gpus):
         typer.echo(f"  {strategy}: {'fits' if bytes_needed <= memory * 1e9 else 'does not fit'}")

@@ -204,7 +204,7 @@ class Conformance:
     def test_traits_are_true(self, system: str) -> None:
         """The model has the traits of its spec and no others, and each gives what it should on a batch of data."""
         spec = default_registry().owner(system)[1]
-        model = tiny_model(system)
+        model: Any = tiny_model(system)
         has = {trait for trait in TRAITS if hasattr(model, trait.replace("-", "_"))}
         assert has == set(spec.traits), "the methods of the model and the traits of its spec disagree"
         x = trait_batch(system)

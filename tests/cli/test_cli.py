@@ -40,6 +40,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.parametrize(("columns", "lines"), [(100, 1), (80, 2)])
+def test_the_table_of_systems_fits_the_terminal(columns: int, lines: int, monkeypatch) -> None:
+    """No name is broken, and a system takes one line, or two on a narrow terminal."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = run("list").splitlines()
+    assert max(map(len, rows)) <= columns
+    names = [row.split()[0] for row in rows if row.startswith("  ") and not row.startswith("   ")]
+    assert names == [spec.name for spec in gencore.list_systems()]
+    families = {spec.family for spec in gencore.list_systems()}
+    assert len(rows) <= lines * len(names) + 2 * len(families)
+    assert len(run("list", "--long").splitlines()) > len(rows)
+
+
 def test_list_and_its_json() -> None:
     rows = json.loads(run("list", "*gan*", "--family", "gan", "--json"))
     assert {row["system"] for row in rows} >= {"gan", "dcgan", "wgan", "wgan-gp", "lsgan"}
@@ -53,6 +66,11 @@ def test_info() -> None:
     assert described["arguments"]["critic_steps"] == 5
     assert "critic_steps" in run("info", "wgan-gp")
     assert "'stddev'" in run("info", "improved-gan"), "the values behind the alias BatchView"
+    assert "E_u (||grad_u D(u)|| - 1)^2" in run("info", "wgan-gp"), "the equations of the page"
+    assert described["meanings"]["gradient_penalty"] == "the paper's lambda."
+    assert json.loads(run("info", "arXiv:1704.00028", "--json"))["name"] == "wgan-gp"
+    assert json.loads(run("info", "least squares generative", "--json"))["name"] == "lsgan"
+    assert "fits several systems" in fail("info", "auto-encoding variational bayes")
 
 
 def test_plugins_and_doctor() -> None:

@@ -1,0 +1,173 @@
+"""What a trained model does: gencore sample, reconstruct, classify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gencore.cli.options import Data, Model, Quiet
+from gencore.errors import GencoreError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (sample, reconstruct, classify):
+        app.command()(command)
+
+
+def sample(
+    model: Model,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .png grid, or .npy for the numbers.")] = Path(
+        "samples.png"
+    ),
+    seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
+    label: Annotated[
+        str | None, typer.Option(help="The class, by number or name, for a model that takes one; null for none.")
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="What it is conditioned on: a class, a sentence, a picture's file, a=1,b=0.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples at a time.")] = 64,
+    sampler: Annotated[str | None, typer.Option(help="One of the model's samplers, such as ddim or heun.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of a diffusion sampler.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="0 ignores the label, 1 obeys it, more exaggerates it.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw samples from a trained model into a picture."""
+    import gencore
+    from gencore.training.callbacks import SamplingBar
+    from gencore.training.run import is_first_process
+
+    loaded = gencore.from_pretrained(model)
+    asked = asked_condition(loaded, model, label, condition)
+    options: dict[str, Any] = {
+        name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None
+    }
+    batches = -(-n // max(1, batch_size))
+    with SamplingBar(batches=batches, quiet=quiet or not is_first_process()) as bar:
+        samples = loaded.sample(
+            n, seed=seed, condition=asked, batch_size=batch_size, sampler=sampler, callback=bar, **options
+        )
+    _write(samples, output)
+
+
+def reconstruct(
+    model: Model,
+    data: Annotated[str, typer.Option(help="As for gencore train.")] = "digits",
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 32,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .png grid: originals and reconstructions.")] = Path(
+        "reconstructions.png"
+    ),
+) -> None:
+    """Encode images and generate them again; each original stands above its reconstruction."""
+    import torch
+    from einops import rearrange
+
+    import gencore
+
+    loaded: Any = gencore.from_pretrained(model)
+    if not hasattr(loaded, "reconstruct"):
+        raise GencoreError(f"{model} cannot reconstruct: it is no autoencoder ({type(loaded).__name__}).")
+    if n < 1:
+        raise GencoreError(f"-n is {n}; expected at least 1.")
+    source = open_for(loaded, data)
+    x = source.fetch(torch.arange(min(n, len(source))))["x"]
+    with torch.no_grad():
+        rebuilt = loaded.reconstruct(x)
+    columns = min(8, len(x))
+    rows = torch.stack([x, rebuilt.clamp(-1, 1)])
+    missing = -len(x) % columns
+    rows = torch.cat([rows, rows.new_full((2, missing, *x.shape[1:]), -1.0)], 1)
+    pairs = rearrange(rows, "v (r c) ... -> (r v c) ...", c=columns)
+    _write(pairs, output, columns=columns, what=f"{len(x)} originals with their reconstructions")
+
+
+def asked_condition(loaded: Any, model: str, label: str | None, condition: str | None) -> Any:
+    """What --label or --condition asks for, as `Model.sample` takes it; None where neither is given."""
+    from gencore.conditions import ClassLabel
+
+    kind = loaded.condition
+    if label is not None and condition is not None:
+        raise GencoreError("--label and --condition are both given; expected one of them.")
+    if label is not None and not isinstance(kind, ClassLabel):
+        raise GencoreError(f"--label is {label}, but {model} takes no labels.")
+    word = label if label is not None else condition
+    if word is None or word == "null":
+        return word
+    if kind is None:
+        raise GencoreError(f"--condition is {word!r}, but {model} is unconditional.")
+    return kind.parse(word)
+
+
+def classify(
+    model: Model,
+    data: Data = "digits",
+    n: Annotated[int, typer.Option("-n", "--number", help="How many examples at most.")] = 1000,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .csv file: index, class, label.")] = None,
+) -> None:
+    """The likeliest class of each example; where the data have labels, how often it is theirs."""
+    import torch
+
+    import gencore
+    from gencore_hub.atomic import atomic_write
+
+    if n < 1:
+        raise GencoreError(f"-n is {n}; expected at least 1.")
+    if output is not None and output.suffix != ".csv":
+        raise GencoreError(f"--output is {output}; expected a name that ends in .csv.")
+    loaded: Any = gencore.from_pretrained(model)
+    if not hasattr(loaded, "classify"):
+        raise GencoreError(f"{model} cannot classify: {type(loaded).__name__} has no such trait.")
+    source = open_for(loaded, data)
+    rows, right = ["index,class,label"], 0
+    for part in torch.arange(min(n, len(source))).split(256):
+        batch = source.fetch(part)
+        with torch.no_grad():
+            classes = loaded.classify(batch["x"])
+        labels = batch.get("label")
+        right += 0 if labels is None else int((classes == labels).sum())
+        for place, index in enumerate(part.tolist()):
+            rows.append(f"{index},{int(classes[place])},{'' if labels is None else int(labels[place])}")
+    if output is not None:
+        atomic_write(output, ("\n".join(rows) + "\n").encode())
+        typer.echo(f"Wrote {len(rows) - 1} classes to {output}.")
+    if source.num_classes:
+        typer.echo(f"{right} of {len(rows) - 1} right: accuracy {right / (len(rows) - 1):.4f}.")
+    elif output is None:
+        typer.echo("\n".join(rows))
+
+
+def open_for(model: Any, data: str) -> Any:
+    """The test part of `data`, of the size and the channels that the model takes."""
+    from gencore.data import open_source
+
+    shape = model.config.data_shape
+    if len(shape) != 3:
+        return open_source(data, split="test")
+    return open_source(data, image_size=shape[-1], channels=shape[0], split="test")
+
+
+def _write(samples: Any, output: Path, *, columns: int | None = None, what: str | None = None) -> None:
+    """Samples to a .png grid or a .npy array."""
+    import numpy as np
+
+    if output.suffix.lower() == ".npy":
+        import io
+
+        from gencore_hub.atomic import atomic_write
+
+        buffer = io.BytesIO()
+        np.save(buffer, samples.cpu().numpy(), allow_pickle=False)
+        atomic_write(output, buffer.getvalue())
+    elif output.suffix.lower() == ".png":
+        from gencore.data.images import save_grid
+
+        save_grid(samples.clamp(-1, 1), output, columns=columns)
+    else:
+        raise GencoreError(f"--output is {output}; expected a name that ends in .png or .npy.")
+    typer.echo(f"Wrote {what or len(samples)} to {output}.")

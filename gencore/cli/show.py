@@ -1,0 +1,34 @@
+"""How the command line shows tables and foreign text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import typer
+
+
+def shown(text: str) -> str:
+    """Text from a file, a plugin or a stranger, for a terminal: signs that would move its cursor, colour it or turn its
+    lines around are spelled out."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text.replace("\r\n", "\n")
+    )
+
+
+def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], as_json: bool) -> None:
+    """A table, or a JSON list of objects. Cells are shown as they are: nothing in them is markup."""
+    rows = [list(row) for row in rows]
+    if as_json:
+        typer.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
+    for row in rows:
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    Console().print(table)

@@ -1,0 +1,90 @@
+"""gencore train and gencore create."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gencore.cli.options import Quiet
+from gencore.errors import GencoreError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (train, create):
+        app.command()(command)
+
+
+def train(
+    system: Annotated[str | None, typer.Argument(help="The system to train; none with --resume.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="digits, mnist:DIRECTORY, a folder of images, or a .npy or .npz file.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Iterations (of the first stage).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a batch, on each process.")] = None,
+    set_: Annotated[list[str], typer.Option("--set", help="An argument of the recipe: name=value.")] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
+    skip_corrupt: Annotated[bool, typer.Option(help="Leave out images that cannot be read.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Iterations between checkpoints.")] = 1000,
+    sample_every: Annotated[int, typer.Option(help="Iterations between sample grids.")] = 1000,
+    log_every: Annotated[int, typer.Option(help="Iterations between lines of metrics.jsonl.")] = 50,
+    keep: Annotated[int, typer.Option(help="Checkpoints to keep.")] = 2,
+    accumulation: Annotated[int, typer.Option(help="Batches added up for one step.")] = 1,
+    precision: Annotated[Literal["no", "bf16"], typer.Option(help="Mixed precision.")] = "no",
+    compile: Annotated[bool, typer.Option(help="torch.compile the regions that allow it.")] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Share the weights and all that goes with them out over the processes.")
+    ] = False,
+    tracker: Annotated[Literal["none", "tensorboard"], typer.Option(help="Further log.")] = "none",
+    resume: Annotated[bool, typer.Option(help="Continue the run in --out, bit for bit.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a system, on one process or, under torchrun or accelerate launch, on many.
+
+    SIGINT and SIGTERM end it with a checkpoint; `gencore train --resume --out RUN` continues it.
+    """
+    from gencore.training import run
+
+    given: dict[str, Any] = dict(locals())
+    if out is None:
+        raise GencoreError("--out is missing: name a directory for the run, such as --out runs/mine.")
+    if system is None:
+        if not resume:
+            raise GencoreError("Name a system to train (gencore list shows them), or add --resume to continue a run.")
+        settings = run.load_settings(out)
+    else:
+        from gencore.registry import default_registry
+
+        default_registry().owner(system)
+        given["set"] = tuple(set_)
+        names = [field.name for field in dataclasses.fields(run.RunSettings)]
+        settings = run.RunSettings(**{name: given[name] for name in names})
+    stopped = run.train(settings, out, resume=resume, quiet=quiet)
+    if stopped:
+        typer.echo(
+            f"Stopped by {stopped}; a checkpoint was written. Continue with:\n  {run.resume_command(out)}", err=True
+        )
+        raise typer.Exit(130 if stopped == "SIGINT" else 143)
+    if run.is_first_process():
+        typer.echo(f"Trained. Try:\n  {run.next_command(settings, out)}", err=True)
+
+
+def create(
+    system: Annotated[str, typer.Argument(help="A system.")],
+    out: Annotated[Path, typer.Option(help="Directory for the model.")],
+    set_: Annotated[list[str], typer.Option("--set", help="A field of the model's config: name=value.")] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights.")] = 0,
+) -> None:
+    """Write a new, untrained model as a model directory."""
+    import torch
+
+    import gencore
+    from gencore.training.run import parse_overrides
+
+    torch.manual_seed(seed)
+    gencore.create(system, **parse_overrides(tuple(set_))).save_pretrained(out)

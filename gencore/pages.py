@@ -1,0 +1,150 @@
+"""What a system's page says of itself: docstring and arguments, read from the source without running it or torch."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import re
+from pathlib import Path
+
+from gencore.errors import PluginError
+from gencore.spec import SystemSpec
+
+_NAMED = r"((?:`\w+`(?:,| and)? ?)+)"
+_MEANING = re.compile(_NAMED + r"(?::| is| are|,)? (.*?)(?=(?:^|[ (])(?:`\w+`(?:,| and)? ?)+(?::| is| are)|$)")
+
+COMMON = {
+    "data_shape": "shape of one example; taken from the data",
+    "num_classes": "classes that condition the model; taken from the data",
+    "condition": "what conditions the model; taken from the data",
+    "steps": "iterations, of the first stage",
+    "batch_size": "examples per batch, per process",
+    "learning_rate": "step size of the optimizer",
+    "latent_dim": "numbers in a code",
+    "code_dim": "numbers in a code",
+    "hidden": "widths of the hidden layers",
+    "width": "channels of the narrowest feature maps",
+    "ema_decay": "decay of the weight average that is published; 0: none",
+}
+"""What names mean that many recipes share, where a page says no more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """Something that `gencore.recipe(name, ...)` and --set take; kind and default as they stand in the source."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+    of_model: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page's file, its docstring (paper, equations, deviations), and what its recipe takes."""
+
+    path: Path
+    docstring: str
+    arguments: tuple[Argument, ...]
+
+
+def read_page(spec: SystemSpec) -> Page:
+    """The page of a system. Raises PluginError where its source cannot be read."""
+    module, _, function = spec.recipe.partition(":")
+    path, tree = _source(module)
+    found = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function), None)
+    if found is None:
+        raise PluginError(f"System {spec.name!r}: there is no function {function} in {path}.")
+    meanings = _meanings(ast.get_docstring(found) or "")
+    arguments: list[Argument] = []
+    for parameter, default in zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True):
+        if parameter.arg == "config" and isinstance(default, ast.Call):
+            arguments += _config_fields(default, tree, meanings)
+        else:
+            kind = _kind(parameter.annotation, tree)
+            arguments.append(_argument(parameter.arg, kind, default, meanings, of_model=False))
+    return Page(path=path, docstring=ast.get_docstring(tree) or "", arguments=tuple(arguments))
+
+
+def _source(module: str) -> tuple[Path, ast.Module]:
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError as error:
+        raise PluginError(f"There is no module {module}: {error}.") from error
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        raise PluginError(f"The source of {module} cannot be found, so there is nothing to show of it.")
+    path = Path(found.origin)
+    return path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _argument(name: str, kind: str, default: ast.expr | None, meanings: dict[str, str], *, of_model: bool) -> Argument:
+    text = "" if default is None else ast.unparse(default)
+    meaning = meanings.get(name, COMMON.get(name, ""))
+    return Argument(name=name, kind=kind, default=text, meaning=meaning, of_model=of_model)
+
+
+def _config_fields(made: ast.Call, tree: ast.Module, of_recipe: dict[str, str]) -> list[Argument]:
+    """The fields of the config that the call makes, with the call's own values."""
+    given = {keyword.arg: keyword.value for keyword in made.keywords}
+    fields: dict[str, Argument] = {}
+    name = made.func.id if isinstance(made.func, ast.Name) else ""
+    for kind, home in reversed(_ancestry(name, tree)):
+        meanings = _meanings(ast.get_docstring(kind) or "") | of_recipe
+        for statement in kind.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                field, annotation = statement.target.id, ast.unparse(statement.annotation)
+                if not annotation.startswith("ClassVar"):
+                    value = given.get(field, statement.value)
+                    shown = _kind(statement.annotation, home)
+                    fields[field] = _argument(field, shown, value, meanings, of_model=True)
+    return list(fields.values())
+
+
+def _ancestry(name: str, tree: ast.Module) -> list[tuple[ast.ClassDef, ast.Module]]:
+    """The class of that name and its bases in gencore's plugins, nearest first, each with the module it stands in."""
+    found, home = _find(name, tree)
+    if not isinstance(found, ast.ClassDef) or name == "ModelConfig":
+        return []
+    above = [pair for base in found.bases if isinstance(base, ast.Name) for pair in _ancestry(base.id, home)]
+    return [(found, home), *above]
+
+
+def _find(name: str, tree: ast.Module) -> tuple[ast.stmt | None, ast.Module]:
+    """Where `name` is defined: in this module, or in the one that it is imported from."""
+    for statement in tree.body:
+        named = isinstance(statement, ast.ClassDef) and statement.name == name
+        if named or (isinstance(statement, ast.Assign) and _assigns(statement, name)):
+            return statement, tree
+        if isinstance(statement, ast.ImportFrom) and statement.module and statement.level == 0:
+            for alias in statement.names:
+                if (alias.asname or alias.name) == name and statement.module not in ("gencore", "typing"):
+                    return _find(alias.name, _source(statement.module)[1])
+    return None, tree
+
+
+def _assigns(statement: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in statement.targets)
+
+
+def _kind(annotation: ast.expr | None, tree: ast.Module) -> str:
+    """An annotation as text; an alias of Literal[...] as what it stands for."""
+    if annotation is None:
+        return ""
+    if isinstance(annotation, ast.Name) and annotation.id[0].isupper():
+        found, _ = _find(annotation.id, tree)
+        if isinstance(found, ast.Assign):
+            return ast.unparse(found.value)
+    return ast.unparse(annotation)
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """What a docstring says of each `name` that it explains."""
+    text = " ".join(docstring.split())
+    told: dict[str, str] = {}
+    for match in _MEANING.finditer(text):
+        meaning = match[2].strip().rstrip(";,")
+        for name in re.findall(r"`(\w+)`", match[1]):
+            told.setdefault(name, meaning)
+    return told
