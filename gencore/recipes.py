@@ -100,7 +100,8 @@ def reached_parameters(model: Model, stage: Stage, phase: Phase) -> list[nn.Para
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EMA:
-    """An exponential moving average of `parts`' parameters, updated after every iteration."""
+    """An exponential moving average of `parts`' parameters, updated after every iteration. Early on its half-life is
+    shorter than the configured one (gencore.training.ema)."""
 
     decay: float
     parts: tuple[str, ...] = ("",)

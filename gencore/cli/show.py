@@ -27,8 +27,9 @@ def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     from rich.text import Text
 
     table = Table(title=Text(title), title_justify="left")
+    names = all(" " not in row[0] for row in rows)  # a name is not broken, a sentence is
     for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
+        table.add_column(column, overflow="fold", no_wrap=names and place == 0)
     for row in rows:
         table.add_row(*(Text(shown(cell)) for cell in row))
     Console().print(table)

@@ -236,6 +236,7 @@ class Trainer:
         tensors |= {f"objective/{name}": tensor for name, tensor in run.objective.state_dict().items()}
         for average in self.averages:
             tensors |= {f"ema/{average.config.name}/{i}": tensor for i, tensor in enumerate(average.tensors)}
+            tensors[f"ema/{average.config.name}/ages"] = average.ages
         optimizers = {}
         for name, optimizer in run.optimizers.items():
             packed, optimizers[name] = pack_optimizer(optimizer)
@@ -270,6 +271,7 @@ class Trainer:
         run = self._begin(grown=True)
         run.objective.load_state_dict(under("objective/", tensors))
         for average in self.averages:
+            average.ages.copy_(tensors[f"ema/{average.config.name}/ages"])
             for i, tensor in enumerate(average.tensors):
                 tensor.copy_(sharding.placed(tensors[f"ema/{average.config.name}/{i}"], tensor))
         for name, optimizer in run.optimizers.items():

@@ -13,6 +13,7 @@ import gencore
 from gencore.data import Batches
 from gencore.errors import GencoreError, NonFiniteError
 from gencore.recipes import own_parameters, reached_parameters
+from gencore.training.ema import decay_at
 
 
 def product(objective, model, name, batch):
@@ -148,16 +149,36 @@ def test_after_step_may_change_parameters_in_place() -> None:
     )
 
 
+@pytest.mark.parametrize(("age", "half_life"), [(1, 0.05), (100, 5), (200, 10), (1000, 10)])
+def test_the_half_life_of_an_average_is_a_share_of_its_age_at_first(age: int, half_life: float) -> None:
+    assert decay_at(gencore.EMA.half_life(10), age) == pytest.approx(0.5 ** (1 / half_life))
+
+
+def test_what_is_published_is_about_as_good_as_the_live_model_at_every_length() -> None:
+    """An average of half-life 500 after 20 iterations that begin at trained weights: the initial ones have no share."""
+    average = gencore.EMA.half_life(500)
+    made = recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 0.01), steps=20, ema=(average,))
+    trainer = gencore.Trainer(made, data(), cpu=True)
+    with torch.no_grad():
+        trainer.model.theta.fill_(100.0)
+    trainer.fit()
+    with trainer.published() as model:
+        assert model.theta.item() == pytest.approx(trainer.model.theta.item(), abs=0.02)
+
+
 def test_averages() -> None:
     """Two averages of a parameter that falls by 1 a step: worked out by hand, applied, and taken off again."""
     averages = (gencore.EMA(decay=0.75, parts=("generator",)), gencore.EMA(decay=0.0, parts=("critic",), name="last"))
     trainer = fit(recipe(lambda o, m, n, b: m.theta.sum(), phase("generator", 1.0), steps=2, ema=averages))
     assert trainer.model.theta.item() == -1
-    assert trainer.averages[0].tensors[0].item() == pytest.approx(0.75 * (0.75 * 1 + 0.25 * 0) + 0.25 * -1)
+    first, second = 0.5**20, 0.5**10
+    expected = second * (first * 1 + (1 - first) * 0) + (1 - second) * -1
+    assert trainer.averages[0].tensors[0].item() == pytest.approx(expected)
     with trainer.published() as model:
-        assert model.theta.item() == pytest.approx(0.3125)
+        assert model.theta.item() == pytest.approx(expected)
         assert model.psi.item() == 1
     assert trainer.model.theta.item() == -1
+    assert trainer.averages[0].ages.tolist() == [2], "in the checkpoint, so that a resume goes on with the same decay"
     average = gencore.EMA.half_life(10, parts=("critic",), name="slow")
     assert average.decay**10 == pytest.approx(0.5)
     assert (average.parts, average.name) == (("critic",), "slow")
