@@ -4,6 +4,8 @@ gradient penalty   weight E_u (||grad_u D(u)|| - center)^2, u = t x + (1 - t) G(
                    (Gulrajani et al. 2017, arXiv:1704.00028, equation 3)
 R1                 weight / 2 E_x ||grad_x D(x)||^2           (Mescheder et al. 2018, arXiv:1801.04406, equation 9)
 R2                 weight / 2 E_z ||grad D(G(z))||^2          (the same, equation 10)
+Roth               weight / 2 { E_x (1 - s(D(x)))^2 ||grad_x D(x)||^2 + E_z s(D(G(z)))^2 ||grad D(G(z))||^2 }, with D
+                   the logit and s the sigmoid   (Roth et al. 2017, arXiv:1705.09367, equations 20 and 21)
 """
 
 from __future__ import annotations
@@ -29,18 +31,22 @@ class Penalty(Protocol):
         ...
 
 
+def judged_with_slopes(judge: Judge, points: Tensor) -> tuple[Tensor, Tensor]:
+    """D(u) and grad_u D(u) at points u (N, ...): (N, ...) and as points, both differentiable again."""
+    points = points.detach().requires_grad_()
+    judged = judge(points)
+    (slope,) = torch.autograd.grad(judged.sum(), points, create_graph=True)
+    return judged, slope
+
+
 def squared_gradient_norms(judge: Judge, points: Tensor) -> Tensor:
     """||grad_u D(u)||^2 for each of points (N, ...), (N,), differentiable again."""
-    points = points.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(judge(points).sum(), points, create_graph=True)
-    return slope.flatten(1).square().sum(1)
+    return judged_with_slopes(judge, points)[1].flatten(1).square().sum(1)
 
 
 def gradient_norms(judge: Judge, points: Tensor) -> Tensor:
     """||grad_u D(u)|| for each of points (N, ...), (N,), differentiable again."""
-    points = points.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(judge(points).sum(), points, create_graph=True)
-    return slope.flatten(1).norm(dim=1)
+    return judged_with_slopes(judge, points)[1].flatten(1).norm(dim=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +91,28 @@ class R2:
         """The penalty, and E ||grad D||^2 as a metric."""
         squares = squared_gradient_norms(judge, fake).mean()
         return Loss(0.5 * self.weight * squares, {"r2": squares.detach()})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Roth:
+    """weight / 2 { E_x (1 - s(D))^2 ||grad D||^2 + E_z s(D)^2 ||grad D||^2 }, from logits (N,).
+
+    What training on noisy examples does on the average, to first order in the noise's variance `weight`. Where
+    D = 0 it is a quarter of R1 + R2.
+    """
+
+    weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        check(self.weight >= 0, "weight", self.weight, "0 or more")
+
+    def __call__(self, judge: Judge, real: Tensor, fake: Tensor) -> Loss:
+        """The penalty, and the sum of the two expectations as a metric."""
+        terms = [_confused_slope(judge, real, -1.0), _confused_slope(judge, fake, 1.0)]
+        return Loss(0.5 * self.weight * sum(terms), {"roth": sum(term.detach() for term in terms)})
+
+
+def _confused_slope(judge: Judge, points: Tensor, sign: float) -> Tensor:
+    """E s(sign D)^2 ||grad D||^2: how sure the critic is of the other side, times its slope."""
+    judged, slope = judged_with_slopes(judge, points)
+    return (torch.sigmoid(sign * judged).square() * slope.flatten(1).square().sum(1)).mean()

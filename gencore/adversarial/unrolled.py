@@ -8,6 +8,7 @@ through all k steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,3 +29,21 @@ def unroll(
             name: value - rate * slope for (name, value), slope in zip(parameters.items(), slopes, strict=True)
         }
     return parameters
+
+
+def judge_by(model: Any, parameters: Mapping[str, Tensor], x: Tensor, condition: Tensor | None = None) -> Tensor:
+    """`model.judge(x)` as it would be if its critic had these parameters, by their names in the critic."""
+    named = {f"model.critic.{name}": value for name, value in parameters.items()}
+    return torch.func.functional_call(_Judge(model), named, (x, condition))
+
+
+class _Judge(nn.Module):
+    """`judge` as a forward, which is what functional_call calls."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        judged: Tensor = self.model.judge(x, condition=condition)
+        return judged

@@ -45,6 +45,11 @@ OTHER_OF: dict[tuple[str, str], Any] = {
 }
 # What else must be said for an argument to matter.
 WITH: dict[tuple[str, str], dict[str, Any]] = {
+    **{
+        (system, argument): {"data_shape": (2,)}
+        for system in ("consensus-gan", "instance-noise-gan", "roth-gan", "unrolled-gan")
+        for argument in ("latent_dim", "width")
+    },
     ("aae", "prior"): {"latent_dim": 2},
     ("autoencoder-classifier", "label_weight"): {"method": "joint"},
     ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
