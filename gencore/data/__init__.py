@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gencore.data.batches import Batches as Batches
+    from gencore.data.names import list_data as list_data
     from gencore.data.opening import open_source as open_source
     from gencore.data.source import Batch as Batch
     from gencore.data.source import Source as Source
@@ -40,6 +41,7 @@ _HOME = {
     "image_folder": "sources.folder",
     "mnist": "sources.mnist",
     "mnist_from_hub": "sources.mnist",
+    "list_data": "names",
     "open_source": "opening",
     "Batch": "source",
     "InMemory": "sources.memory",

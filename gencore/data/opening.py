@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import os
-import re
+from typing import Any
 
+from gencore.data.images import resize_images
+from gencore.data.names import FORMS, plain_names, understood
+from gencore.data.opening_rules import refuse
+from gencore.data.options import OpenOptions, Split
+from gencore.data.ranges import DataRange, check_range
 from gencore.data.source import Source
-from gencore.data.sources.bundled import Split, check_split, digits
-from gencore.errors import GencoreError, suggest
-
-NAMES = ("digits", "ring", "gaussian", "mnist")
-FORMS = (
-    "digits, ring, gaussian, gaussian:MEAN,STD, mnist:DIRECTORY, mnist:hf://datasets/ORG/NAME[@REVISION], "
-    "a folder of images, a .npy or a .npz file"
-)
-_HUB = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^@]+))?")
+from gencore.data.sources.memory import InMemory
+from gencore.data.views import resized, unlabelled
+from gencore.data.views_of_two import unpaired
+from gencore.errors import GencoreError, PluginError, suggest
 
 
 def open_source(
@@ -24,17 +26,44 @@ def open_source(
     split: Split = "train",
     skip_corrupt: bool = False,
     channels: int | None = None,
+    data_range: DataRange | None = None,
+    condition: str | None = None,
+    second: str | None = None,
 ) -> Source:
-    """The source that `spec` names, in one of FORMS; a name wins over a path (write ./digits for a folder).
+    """The source that `spec` names: a name or form of list_data(), a folder of images, a .npy or a .npz file.
 
+    A name wins over a path (write ./digits for a folder).
+
+    image_size: the side of square images, to which the data are resized.
     split: "train", "test" or "all"; folders and array files have no split and are taken whole; ring and gaussian
-    draw other examples for "test". channels: for folders 1 or 3, see image_folder; other data must have as many.
-    skip_corrupt: folders only.
+    draw other examples for "test".
+    skip_corrupt: leave out files that cannot be read; for folders.
+    channels: for folders 1 or 3, see image_folder; other data must have as many.
+    data_range: the (low, high) that the stored numbers run through, where their type does not say it.
+    condition: a column of the folder's metadata, or of a Hub data set (see image_folder), or "none": without labels.
+    second: another such word, whose data stand beside the first's, unpaired: x_b, label_b, index_b.
 
-    Raises GencoreError: unknown name (with the nearest known one), no such path, or what the source itself raises.
+    Raises GencoreError: unknown name (with the nearest known one), no such path, an option that these data cannot
+    take, or what the source itself raises.
     """
-    check_split(split)
-    source = _open(spec, image_size, split, skip_corrupt, channels)
+    check_range(data_range)
+    options = OpenOptions(
+        image_size=image_size,
+        split=split,
+        skip_corrupt=skip_corrupt,
+        channels=channels,
+        data_range=data_range,
+        condition=condition,
+    )
+    source = _open_checked(spec, options)
+    return source if second is None else unpaired(source, _open_checked(second, options))
+
+
+def _open_checked(spec: str, options: OpenOptions) -> Source:
+    source = _open(spec, options)
+    if not options.labels and source.num_classes is not None:
+        source = unlabelled(source)
+    channels = options.channels
     if channels is not None and (len(source.shape) != 3 or source.shape[0] != channels):
         raise GencoreError(
             f"{source.name} has examples of shape {source.shape}; expected images with {channels} channels."
@@ -42,57 +71,64 @@ def open_source(
     return source
 
 
-def _open(spec: str, image_size: int | None, split: Split, skip_corrupt: bool, channels: int | None) -> Source:
-    name, _, argument = spec.partition(":")
+def _open(spec: str, options: OpenOptions) -> Source:
+    name, colon, argument = spec.partition(":")
+    if colon and name in FORMS:
+        return _call(FORMS[name].opens, argument, options)
+    names = plain_names()
+    if name in names:
+        if colon:
+            raise GencoreError(f"{spec!r}: {name} takes nothing after a colon. Write {name}.")
+        refuse(options, spec, "skip_corrupt", "data_range", "column")
+        return sized(_call(names[name].opens, split=options.split), options.image_size, name)
+    if name in FORMS:
+        raise GencoreError(f"{name} needs to know where its data are: {FORMS[name].usage} ({FORMS[name].summary}).")
+    return _open_path(spec, options, [*names, *FORMS])
+
+
+def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
     path = os.path.expanduser(spec)
-    is_name = name in NAMES
-    if not is_name and os.path.isdir(path):
+    if os.path.isdir(path):
         from gencore.data.sources.folder import image_folder
 
-        return image_folder(path, image_size, channels, skip_corrupt)
-    if skip_corrupt:
-        raise GencoreError(f"skip_corrupt is for folders of images; {spec!r} is none. Leave it out.")
-    if is_name:
-        return _named(name, argument, spec, image_size, split)
+        return image_folder(
+            path,
+            options.image_size,
+            options.channels,
+            options.skip_corrupt,
+            data_range=options.data_range,
+            labels=options.labels,
+            condition=options.column,
+        )
     if path.endswith((".npy", ".npz")):
         from gencore.data.sources.arrays import arrays
 
-        return arrays(path, image_size=image_size)
+        refuse(options, spec, "skip_corrupt", "column")
+        return arrays(path, image_size=options.image_size, data_range=options.data_range)
     if os.path.exists(path):
-        raise GencoreError(f"{spec!r} is a file of no known kind. Understood: {FORMS}.")
-    raise GencoreError(f"no data {spec!r}: no such name, file or folder.{suggest(name, NAMES)} Understood: {FORMS}.")
+        raise GencoreError(f"{spec!r} is a file of unknown type. Understood: {understood()}.")
+    raise GencoreError(
+        f"no data {spec!r}: no such name, file or folder.{suggest(spec.partition(':')[0], names)} Understood: "
+        f"{understood()}."
+    )
 
 
-def _named(name: str, argument: str, spec: str, image_size: int | None, split: Split) -> Source:
-    from gencore.data.sources import mnist, synthetic
-
-    if name == "mnist":
-        if not argument:
-            raise GencoreError(
-                "mnist needs to know where its four IDX files are: mnist:DIRECTORY or mnist:hf://datasets/ORG/NAME."
-            )
-        if not argument.startswith("hf://"):
-            return mnist.mnist(argument, split, image_size)
-        if not (match := _HUB.fullmatch(argument)):
-            raise GencoreError(f"{spec!r} is no Hub data set; expected mnist:hf://datasets/ORG/NAME[@REVISION].")
-        return mnist.mnist_from_hub(match[1], split, image_size, revision=match[2])
-    if argument and name != "gaussian":
-        raise GencoreError(f"{spec!r}: {name} takes nothing after a colon. Write {name}.")
-    if name == "digits":
-        return digits(split, image_size)
-    if image_size is not None:
-        raise GencoreError(f"image_size is {image_size}, but {name} has no images. Leave it out.")
-    seed = 1 if split == "test" else 0
-    if name == "ring":
-        return synthetic.ring(seed=seed)
-    return synthetic.gaussian(*_mean_and_std(argument, spec), seed=seed)
+def sized(source: Source, image_size: int | None, spec: str) -> Source:
+    """The source with square images of that side; at once where it is held in memory. Raises GencoreError."""
+    if image_size is None or (len(source.shape) == 3 and source.shape[1:] == (image_size, image_size)):
+        return source
+    if len(source.shape) != 3:
+        raise GencoreError(f"image_size is {image_size}, but {spec} has no images. Leave it out.")
+    if isinstance(source, InMemory) and not source.further:
+        return dataclasses.replace(source, x=resize_images(source.x, image_size))
+    return resized(source, image_size)
 
 
-def _mean_and_std(argument: str, spec: str) -> tuple[float, float]:
-    if not argument:
-        return 0.0, 1.0
+def _call(target: str, *arguments: Any, **options: Any) -> Any:
+    """The function "module:name", imported on first use, called. Raises PluginError where it cannot be imported."""
+    module, _, name = target.partition(":")
     try:
-        mean, std = (float(number) for number in argument.split(","))
-    except ValueError as error:
-        raise GencoreError(f"{spec!r} is not understood; expected gaussian:MEAN,STD, such as gaussian:3,1.") from error
-    return mean, std
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"{target}, which opens these data, cannot be imported: {error}.") from error
+    return function(*arguments, **options)

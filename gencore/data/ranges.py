@@ -45,16 +45,20 @@ def check_peak(peak: int, top: int, what: str) -> None:
         )
 
 
-def rescale(x: Tensor, data_range: DataRange, what: str) -> Tensor:
-    """Numbers of any type in [low, high] as float32 in [-1, 1]. Raises GencoreError for values outside."""
+def check_within(bounds: tuple[float, float], data_range: DataRange, what: str) -> None:
+    """Raise GencoreError unless the bounds lie in data_range, within a tolerance of 5e-4 of its width."""
     low, high = data_range
-    scaled = (x.double() - low) * (2 / (high - low)) - 1
-    bounds = finite_bounds(scaled, what)
-    if max(map(abs, bounds)) > 1 + RANGE_TOLERANCE:
+    slack = (high - low) * RANGE_TOLERANCE / 2
+    if bounds[0] < low - slack or bounds[1] > high + slack:
         raise GencoreError(
-            f"{what} has values from {x.min().item():.4g} to {x.max().item():.4g}; data_range says {low:g} to {high:g}."
+            f"{what} has values from {bounds[0]:.6g} to {bounds[1]:.6g}; data_range says {low:g} to {high:g}."
         )
-    return scaled.clamp(-1, 1).float()
+
+
+def rescale(x: Tensor, data_range: DataRange) -> Tensor:
+    """Numbers of any type in [low, high] as float32 in [-1, 1], clipped."""
+    low, high = data_range
+    return ((x.double() - low) * (2 / (high - low)) - 1).clamp(-1, 1).float()
 
 
 def finite_bounds(x: Tensor, what: str, index: Tensor | None = None) -> tuple[float, float]:

@@ -7,25 +7,16 @@ load_digits, in its order). Licences and attribution: digits.NOTICE.txt beside t
 from __future__ import annotations
 
 from importlib import resources
-from typing import Literal
 
 import numpy as np
 import torch
 
 from gencore.data.images import resize_images
+from gencore.data.options import Split, check_split
 from gencore.data.sources.memory import InMemory
 from gencore.data.streams import Use, permutation
-from gencore.errors import GencoreError
 
-Split = Literal["train", "test", "all"]
-SPLITS = ("train", "test", "all")
 NUM_TRAIN = 1400
-
-
-def check_split(split: str) -> None:
-    """Raise GencoreError unless `split` is one of SPLITS."""
-    if split not in SPLITS:
-        raise GencoreError(f"split is {split!r}; expected one of {', '.join(SPLITS)}.")
 
 
 def digits(split: Split = "train", image_size: int | None = None) -> InMemory:

@@ -13,7 +13,7 @@ from gencore.data.sources.listing import Listing, natural_key, shown
 from gencore.errors import GencoreError
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"})
-WITHOUT = "or say that there are no classes: labels=False (--no-labels)"
+WITHOUT = "or say that there are no classes: labels=False (--condition none)"
 
 
 def class_names(listing: Listing) -> tuple[str, ...]:
@@ -33,6 +33,10 @@ def class_names(listing: Listing) -> tuple[str, ...]:
         raise GencoreError(
             f"{listing.root} holds {' and '.join(splits)}, which are parts of one data set and no classes. Name one of "
             f"them, such as {listing.root / splits[0]}, {WITHOUT}."
+        )
+    if {"trainA", "trainB"} <= set(tops):
+        raise GencoreError(
+            f"{listing.root} holds trainA and trainB, which are no classes: write unpaired:{listing.root} (--data)."
         )
     depths = collections.Counter(len(parts) for parts in parents)
     if not depths[1]:

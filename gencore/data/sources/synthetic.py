@@ -6,6 +6,9 @@ import math
 
 import torch
 
+from gencore.data.opening_rules import refuse
+from gencore.data.options import OpenOptions, Split
+from gencore.data.source import Source
 from gencore.data.sources.memory import InMemory
 from gencore.data.streams import Use, normals
 from gencore.errors import GencoreError
@@ -35,6 +38,36 @@ def gaussian(mean: float = 0.0, std: float = 1.0, num_examples: int = NUM_EXAMPL
         raise GencoreError(f"mean is {mean}; expected a finite number.")
     x = mean + std * normals(seed, 0, num_examples, Use.TABLE)[:, None]
     return InMemory(x=x.float(), name=f"gaussian (mean {mean:g}, std {std:g})")
+
+
+def ring_of_split(split: Split) -> InMemory:
+    """The ring; other draws for "test"."""
+    return ring(seed=int(split == "test"))
+
+
+def gaussian_of_split(split: Split) -> InMemory:
+    """The standard normal distribution; other draws for "test"."""
+    return gaussian(seed=int(split == "test"))
+
+
+def dirac_of_split(split: Split) -> Source:
+    """All mass at 0, in every split."""
+    from gencore.data.toys.dirac import dirac
+
+    return dirac()
+
+
+def open_gaussian(argument: str, options: OpenOptions) -> InMemory:
+    """gaussian:MEAN,STD. Raises GencoreError for anything else after the colon, and for options of pictures."""
+    spec = f"gaussian:{argument}"
+    refuse(options, spec, "skip_corrupt", "data_range", "column", "image_size")
+    if not argument:
+        return gaussian_of_split(options.split)
+    try:
+        mean, std = (float(number) for number in argument.split(","))
+    except ValueError as error:
+        raise GencoreError(f"{spec!r} is not understood; expected gaussian:MEAN,STD, such as gaussian:3,1.") from error
+    return gaussian(mean, std, seed=int(options.split == "test"))
 
 
 def _check(num_examples: int, std: float) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gencore.data import gaussian, open_source
-from gencore.errors import GencoreError
+from gencore.data import check_batch, gaussian, open_source
+from gencore.data.names import BUILT_IN, list_data, plain_names
+from gencore.data.source import conditions_of
+from gencore.errors import GencoreError, PluginError
+from gencore.registry import Plugin, Registry
+from gencore.spec import DataName, Family
 
 
 @pytest.fixture
@@ -41,9 +48,12 @@ def test_mnist_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gencore.data.sources.mnist.mnist_from_hub", opened)
     assert open_source("mnist:hf://datasets/a/b@v1", split="test", image_size=14) == (
         ("a/b", "test", 14),
-        {"revision": "v1"},
+        {"revision": "v1", "data_range": None},
     )
-    assert open_source("mnist:hf://datasets/a/b") == (("a/b", "train", None), {"revision": None})
+    assert open_source("mnist:hf://datasets/a/b") == (
+        ("a/b", "train", None),
+        {"revision": None, "data_range": None},
+    )
 
 
 def test_paths(here: Path) -> None:
@@ -68,13 +78,13 @@ def test_a_name_wins_over_a_folder_which_a_path_reaches(here: Path) -> None:
     ("spec", "options", "message"),
     [
         ("digit", {}, "no data 'digit'.*Did you mean 'digits'.*Understood: digits, ring"),
-        ("zzz", {}, "no data 'zzz'.*Known: digits"),
+        ("zzz", {}, "no data 'zzz'.*Known: captions, cipher, diagrams, digits"),
         ("", {}, "no data ''"),
         ("~nobody-of-that-name/x", {}, "no data '~nobody"),
         ("x" * 300, {}, "no data 'xxx"),
         ("no/such/folder", {}, "no data 'no/such/folder'"),
         ("no.npy", {}, "no.npy does not exist"),
-        ("notes.txt", {}, "file of no known kind"),
+        ("notes.txt", {}, "file of unknown type"),
         ("mnist", {}, "mnist:DIRECTORY"),
         ("mnist:", {}, "mnist:DIRECTORY"),
         ("mnist:nowhere", {}, "nowhere is no folder"),
@@ -111,9 +121,10 @@ def test_what_is_not_understood(here: Path, spec: str, options: dict[str, object
 )
 def test_any_text_is_opened_or_refused(spec: str) -> None:
     assume(not os.path.isdir(os.path.expanduser(spec)))
+    assume(spec not in plain_names())
     with contextlib.suppress(GencoreError):
         assert len(open_source(spec)) > 0
-        assert spec.startswith(("digits", "ring", "gaussian"))
+        assert spec.startswith("gaussian:")
 
 
 @settings(max_examples=50, deadline=None)
@@ -121,3 +132,94 @@ def test_any_text_is_opened_or_refused(spec: str) -> None:
 def test_gaussians_are_parsed(mean: float, std: float) -> None:
     opened = open_source(f"gaussian:{mean},{std}").fetch(torch.arange(5))["x"]
     assert torch.equal(opened, gaussian(mean, std).fetch(torch.arange(5))["x"])
+
+
+@pytest.mark.parametrize("name", [data.name for data in BUILT_IN])
+def test_every_built_in_name_opens_as_a_source(name: str) -> None:
+    if name == "photos":
+        pytest.importorskip("sklearn")
+    source = open_source(name)
+    check_batch(source.fetch(torch.arange(4)), source.shape)
+    assert {condition.key for condition in conditions_of(source)} <= set(source.fetch(torch.arange(1)))
+    other = open_source(name, split="test").fetch(torch.arange(4))["x"]
+    assert name == "dirac" or not torch.equal(other, source.fetch(torch.arange(4))["x"])
+
+
+def test_list_data_names_everything_and_needs_no_torch() -> None:
+    names = [data.name for data in list_data()]
+    assert {"digits", "faces", "paired:DIR", "unpaired:DIR", "hf://datasets/ORG/NAME[@REVISION]"} <= set(names)
+    assert all(data.summary and ":" in data.opens for data in list_data())
+    script = (
+        "import sys; from gencore.data import list_data; assert list_data();"
+        "heavy = {'torch', 'numpy', 'PIL'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def registry_with(*data: DataName) -> Registry:
+    family = Family(name="strange", summary="a stranger's", systems=(), data=data)
+    plugin = Plugin(name="strange", target="x:y", distribution="d", version="1", family=family)
+    registry = Registry(list)
+    registry.__dict__["plugins"] = (
+        Plugin(name="strange", target=entry.value, distribution="d", version="1", family=family),
+    )
+    return registry
+
+
+def test_a_plugin_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = DataName(name="mine", summary="my data", opens="gencore.data.sources.bundled:digits")
+    monkeypatch.setattr("gencore.registry.default_registry", lambda: registry_with(mine))
+    assert len(open_source("mine", split="test", image_size=16)) == 397
+    assert mine in list_data()
+    with pytest.raises(GencoreError, match="Did you mean 'mine'"):
+        open_source("minee")
+    gone = dataclasses.replace(mine, opens="no.such.module:f")
+    monkeypatch.setattr("gencore.registry.default_registry", lambda: registry_with(gone))
+    with pytest.raises(PluginError, match="cannot be imported"):
+        open_source("mine")
+    for taken in ("digits", "paired"):
+        claim = dataclasses.replace(mine, name=taken)
+        monkeypatch.setattr("gencore.registry.default_registry", lambda claim=claim: registry_with(claim))
+        with pytest.raises(PluginError, match=f"'{taken}' is gencore's own"):
+            open_source("ring")
+
+
+def test_two_of_any_kind() -> None:
+    source = open_source("digits", second="digits", split="test", image_size=4)
+    batch = source.fetch(torch.arange(3))
+    check_batch(batch, source)
+    assert set(batch) == {"x", "label", "index", "x_b", "label_b", "index_b"}
+    assert batch["x_b"].shape == (3, 1, 4, 4)
+    with pytest.raises(GencoreError, match="no data 'nothing'"):
+        open_source("digits", second="nothing")
+
+
+def test_labels_are_left_out_on_request() -> None:
+    source = open_source("digits", condition="none")
+    assert source.num_classes is None
+    assert set(source.fetch(torch.arange(2))) == {"x", "index"}
+    assert conditions_of(source) == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("digits", {"condition": "text"}, "condition is 'text', but 'digits' has no metadata"),
+        ("digits", {"data_range": (0, 16)}, "data_range is for folders"),
+        ("gaussian:0,1", {"data_range": (0, 16)}, "data_range is for folders"),
+        ("a.npy", {"condition": "text"}, "has no metadata"),
+        ("a.npy", {"skip_corrupt": True}, "skip_corrupt is for folders"),
+        ("digits", {"data_range": (1, 0)}, r"data_range is \(1, 0\)"),
+        ("digits", {"condition": " "}, "condition is empty"),
+    ],
+)
+def test_what_is_given_is_used_or_refused(here: Path, spec: str, options: dict[str, object], message: str) -> None:
+    np.save("a.npy", np.full((4, 8, 8), 9, np.uint8))
+    with pytest.raises(GencoreError, match=message):
+        open_source(spec, **options)  # type: ignore[arg-type]
+
+
+def test_a_stated_range_reaches_array_files(here: Path) -> None:
+    np.save("a.npy", np.arange(16, dtype=np.uint16).reshape(1, 4, 4) * 273)
+    x = open_source("a.npy", data_range=(0, 4095)).fetch(torch.arange(1))["x"]
+    assert torch.allclose(x.flatten(), torch.linspace(-1, 1, 16))

@@ -169,7 +169,7 @@ def test_labels_are_sub_folders_one_level_down(tmp_path: Path) -> None:
 def test_a_stray_picture_does_not_make_the_labels_vanish(tmp_path: Path, further: str) -> None:
     for name in ("a/1.png", "b/1.png", further):
         save(noise(4, 4), tmp_path / name)
-    with pytest.raises(GencoreError, match=rf"1 pictures that do not lie directly.*{further}.*--no-labels"):
+    with pytest.raises(GencoreError, match=rf"1 pictures that do not lie directly.*{further}.*--condition none"):
         image_folder(tmp_path)
     source = image_folder(tmp_path, labels=False)
     assert len(source) == 3

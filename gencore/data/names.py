@@ -1,0 +1,94 @@
+"""The words after --data: built-in names, names of plugins, and forms with an argument. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gencore.errors import PluginError
+from gencore.spec import DataName
+
+
+class Form(NamedTuple):
+    """A word with an argument, such as paired:DIR. `opens`: function(argument, options) -> a source."""
+
+    usage: str
+    summary: str
+    opens: str
+
+
+_TOYS = "gencore.data.toys"
+
+BUILT_IN = tuple(
+    DataName(name=name, summary=summary, opens=opens)
+    for name, summary, opens in (
+        ("digits", "1,797 handwritten digits of 8 x 8, 10 classes (UCI)", "gencore.data.sources.bundled:digits"),
+        ("ring", "8 Gaussians on a circle in the plane", "gencore.data.sources.synthetic:ring_of_split"),
+        ("gaussian", "normal numbers; gaussian:MEAN,STD", "gencore.data.sources.synthetic:gaussian_of_split"),
+        ("grid25", "25 Gaussians on a grid in the plane", f"{_TOYS}.mixtures:grid25"),
+        ("dirac", "all mass at one point", "gencore.data.sources.synthetic:dirac_of_split"),
+        ("faces", "drawn faces: person, pose, age, glasses, expression", f"{_TOYS}.faces:faces"),
+        ("scenes", "outdoor scenes with a layout and weather", f"{_TOYS}.scenes:scenes"),
+        ("captions", "coloured shapes with a sentence each", f"{_TOYS}.captions:captions"),
+        ("voxels", "solid shapes of voxels", f"{_TOYS}.voxels:voxels"),
+        ("showers", "energy of particle showers in three layers", f"{_TOYS}.showers:showers"),
+        ("jets", "images of particle jets", f"{_TOYS}.jets:jets"),
+        ("tones", "melodies in a scale", f"{_TOYS}.tones:tones"),
+        ("diagrams", "series of panels with a rule", f"{_TOYS}.diagrams:diagrams"),
+        ("cipher", "sentences and their translation", f"{_TOYS}.cipher:cipher"),
+        ("photos", "crops of photographs (needs scikit-image and scikit-learn)", f"{_TOYS}.photos:photos"),
+    )
+)
+
+FORMS = {
+    "gaussian": Form("gaussian:MEAN,STD", "normal numbers", "gencore.data.sources.synthetic:open_gaussian"),
+    "mnist": Form(
+        "mnist:DIRECTORY",
+        "MNIST's four IDX files, in a folder or at mnist:hf://datasets/ORG/NAME[@REVISION]",
+        "gencore.data.sources.mnist:open_mnist",
+    ),
+    "paired": Form(
+        "paired:DIR",
+        "input and target of the same file names (A and B, or input and target), or side by side",
+        "gencore.data.sources.two_domains:open_paired",
+    ),
+    "unpaired": Form(
+        "unpaired:DIR",
+        "two kinds of pictures: trainA, trainB, testA, testB, or two sub-folders",
+        "gencore.data.sources.two_domains:open_unpaired",
+    ),
+    "hf": Form(
+        "hf://datasets/ORG/NAME[@REVISION]",
+        "a data set of the Hugging Face Hub with an image column (needs gencore[hf])",
+        "gencore.data.sources.hub:open_hub",
+    ),
+}
+
+PATHS = "a folder of images, a .npy or a .npz file"
+
+
+def plain_names() -> dict[str, DataName]:
+    """The names without an argument, by name: the built-in ones and those of the installed plugins.
+
+    Raises PluginError where a plugin claims a built-in name, or two plugins one name.
+    """
+    from gencore.registry import default_registry
+
+    known = {data.name: data for data in BUILT_IN}
+    for data in default_registry().data_names():
+        if data.name in known or data.name in FORMS:
+            raise PluginError(
+                f"The data name {data.name!r} is gencore's own, and a plugin claims it ({data.opens}): "
+                "uninstall that plugin, or have it renamed."
+            )
+    return known | {data.name: data for data in default_registry().data_names()}
+
+
+def list_data() -> tuple[DataName, ...]:
+    """Everything that may stand after --data but paths: names sorted, then the forms, whose name shows their use."""
+    forms = [DataName(name=form.usage, summary=form.summary, opens=form.opens) for form in FORMS.values()]
+    return (*sorted(plain_names().values(), key=lambda data: data.name), *forms)
+
+
+def understood() -> str:
+    """All names and forms, for messages."""
+    return ", ".join([*(data.name for data in BUILT_IN), *(form.usage for form in FORMS.values()), PATHS])
