@@ -128,25 +128,55 @@ class SampleGrids:
     def _write(self, model: Any, trainer: Trainer) -> None:
         from gencore.data.images import save_grid
 
-        samples = preview(model, trainer.source, self.seed)
+        samples = preview(model, trainer.stage_source, self.seed)
         if samples is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_grid(samples, self.folder / f"step-{trainer.iteration:08d}.png")
 
 
-def preview(model: Any, source: Any, seed: int) -> Any:
-    """64 samples (N, C, H, W), the labels in turn where the model takes them; None where it cannot sample."""
+def preview(model: Any, source: Any, seed: int, *, n: int = 64) -> Any:
+    """What a person judges the model by, (n, C, H, W) in [-1, 1]: samples, with the data's own conditions where it needs
+    some; else, row by row, inputs above translations, or originals above reconstructions. None where there is none.
+
+    `source` is what the model is trained on; its first examples are shown.
+    """
     import torch
 
+    from gencore.conditions import ClassLabel
     from gencore.errors import GencoreError
 
-    classes = getattr(model.config, "num_classes", None)
-    condition = torch.arange(64) % classes if classes else None
     try:
         model.default_sampler()
     except GencoreError:
+        return _pairs(model, source, n // 2)
+    kind, condition = model.condition, None
+    if kind is not None and not isinstance(kind, ClassLabel):
+        batch = source.fetch(torch.arange(min(n, len(source))))
+        condition, n = batch[kind.key].to(model.device), len(batch["x"])
+    return model.sample(n, seed=seed, condition=condition).clamp(-1, 1)
+
+
+def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
+    """Rows of `columns` pictures that went in, each above what came out."""
+    import torch
+    from einops import rearrange
+
+    made = getattr(model, "translate", None) or getattr(model, "reconstruct", None)
+    if made is None or model.condition is not None:
         return None
-    return model.sample(64, seed=seed, condition=condition).clamp(-1, 1)
+    rows = torch.arange(min(n, len(source)) // columns * columns)
+    batch = source.fetch(rows) if len(rows) else {}
+    x = batch.get("x_input", batch.get("x"))
+    if x is None:
+        return None
+    x, was_training = x.to(model.device), model.training
+    model.eval()
+    with torch.no_grad():
+        y = made(x)
+    model.train(was_training)
+    if y.shape != x.shape:
+        return None
+    return rearrange(torch.stack([x, y.clamp(-1, 1)]), "v (r c) ... -> (r v c) ...", c=columns)
 
 
 class Checkpoints:

@@ -198,12 +198,19 @@ def next_command(settings: RunSettings, out: Path) -> str:
     """A command line that shows what was trained."""
     from gencore.registry import default_registry
 
-    roles = default_registry().owner(settings.system)[1].roles
-    if "sampler" in roles:
-        return shlex.join(["gencore", "sample", str(out), "-n", "64", "-o", "samples.png"])
-    if "generator" in roles:
-        return shlex.join(["gencore", "reconstruct", str(out), "-o", "reconstructions.png"])
-    return shlex.join(["python", "-c", f"import gencore; print(gencore.from_pretrained({str(out)!r}))"])
+    spec = default_registry().owner(settings.system)[1]
+    model, data = str(out), ["--data", settings.data] if settings.data else []
+    if "sampler" in spec.roles:
+        return shlex.join(["gencore", "sample", model, "-n", "64", "-o", "samples.png"])
+    if "translate" in spec.traits:
+        return shlex.join(["gencore", "translate", model, "PICTURE.png", "-o", "translated.png"])
+    if "reconstruct" in spec.traits:
+        return shlex.join(["gencore", "reconstruct", model, *data, "-o", "reconstructions.png"])
+    if "classify" in spec.traits:
+        return shlex.join(["gencore", "classify", model, *data])
+    if "encoder" in spec.roles:
+        return shlex.join(["gencore", "map", model, *data, "-o", "map.png"])
+    return shlex.join(["python", "-c", f"import gencore; print(gencore.from_pretrained({model!r}))"])
 
 
 def is_first_process() -> bool:
@@ -222,7 +229,7 @@ def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path) -> 
     from gencore.cards import card_for
     from gencore.training.callbacks import preview
 
-    samples = preview(model, trainer.source, settings.seed) if len(trainer.source.shape) == 3 else None
+    samples = preview(model, trainer.stage_source, settings.seed) if len(trainer.source.shape) == 3 else None
     card = card_for(
         model,
         name=str(out),

@@ -167,6 +167,11 @@ class Trainer:
         return self.recipe.stages[self.stage_index]
 
     @property
+    def stage_source(self) -> Source:
+        """The data as the stage under way sees them."""
+        return (self._run or self._begin()).batches.source
+
+    @property
     def iteration(self) -> int:
         """Iterations done, over all stages."""
         return sum(stage.steps for stage in self.recipe.stages[: self.stage_index]) + self.step
