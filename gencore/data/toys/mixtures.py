@@ -1,4 +1,4 @@
-"""The grid of Gaussians in the plane on which lost modes are counted (see gencore.data.synthetic for the ring).
+"""The grid of Gaussians in the plane on which lost modes are counted (see gencore.data.sources.synthetic for the ring).
 
 Five by five modes at -4, -2, 0, 2, 4, each of standard deviation 0.05, as in Dumoulin et al. 2017 (arXiv:1606.00704)
 and Lin et al. 2018 (PacGAN, arXiv:1712.04086).
