@@ -6,27 +6,36 @@ GANs", arXiv:1606.03498).
     one-sided smoothing        the critic's target for real examples is 0.9 and 0 for generated ones   (section 3.4):
                                E_x [a sp(-D(x)) + (1 - a) sp(D(x))] + E_z sp(D(G(z))), a = 0.9
     feature matching           the generator minimises || E_x f(x) - E_z f(G(z)) ||^2                   (section 3.1)
+    historical averaging       each player's loss + c || theta - 1/t sum_i theta_i ||^2               (section 3.3)
+    virtual batch norm         the generator's maps are normalised by those of a fixed reference batch of codes and the
+                               example's own                                                          (section 3.5)
 The sum over j holds j = i, as in the paper. `batch_view="stddev"` puts the simpler statistic of Karras et al. 2018
-(arXiv:1710.10196, section 3) in place of minibatch discrimination.
+(arXiv:1710.10196, section 3) in place of minibatch discrimination. Historical averaging and virtual batch normalisation
+are off unless asked for: they cost a copy of the parameters, and a second batch in each pass of the generator. The
+paper gives no c.
 
-Deviations: unconditional, on the family's ConvGAN; historical averaging (section 3.3), virtual batch normalisation
-(section 3.5) and the semi-supervised critic (section 5) are not part of this system.
+Deviations: unconditional, on the family's ConvGAN; the semi-supervised critic (section 5) is not part of this system.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gencore import Adam, Loss, Paper, Recipe, SystemSpec
+from gencore.adversarial.historical import HistoricalAverage
 from gencore.adversarial.losses import AdversarialLosses, non_saturating_generator_loss
 from gencore.adversarial.objective import Adversarial, generator_average, two_players
 from gencore.config import check
+from gencore.model import parameters_of
 from gencore.noise import GlobalNoise
-from gencore_gan.parts.networks import BatchView, ConvGAN, ConvGANConfig
+from gencore_gan.parts.networks import ConvGAN, ConvGANConfig
+from gencore_gan.parts.virtual_batch_norm import VirtuallyNormalised
 
 SYSTEM = SystemSpec(
     name="improved-gan",
@@ -37,12 +46,43 @@ SYSTEM = SystemSpec(
         year=2016,
         arxiv="1606.03498",
     ),
-    model="ConvGAN",
+    model="ImprovedGAN",
     recipe="improved_gan",
     roles=("generator", "critic", "sampler"),
     claims=("compiles", "twice-differentiable"),
     tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8},
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImprovedGANConfig(ConvGANConfig):
+    """`reference_batch`: codes in the reference batch of the generator's virtual batch normalisation; 0: there is none,
+    and batch normalisation stays."""
+
+    reference_batch: int = 0
+
+    def __post_init__(self) -> None:
+        ConvGANConfig.__post_init__(self)
+        size = self.reference_batch
+        check(size == 0 or size > 1, "reference_batch", size, "0, or 2 and more")
+        check(
+            size == 0 or self.generator_norm == "batch",
+            "generator_norm",
+            self.generator_norm,
+            "'batch', for a reference batch",
+        )
+
+
+class ImprovedGAN(ConvGAN):
+    """ConvGAN, on request with virtual batch normalisation in the generator."""
+
+    config_class = ImprovedGANConfig
+
+    def __init__(self, config: ImprovedGANConfig) -> None:
+        super().__init__(config)
+        if config.reference_batch:
+            reference = torch.randn(config.reference_batch, config.latent_dim, 1, 1)
+            self.generator: nn.Module = VirtuallyNormalised(self.generator, reference)
 
 
 def smoothed(target: float) -> AdversarialLosses:
@@ -60,41 +100,84 @@ def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class ImprovedAdversarial(Adversarial):
-    """`Adversarial` with a smoothed target, and the generator's loss of choice."""
+    """`Adversarial` with a smoothed target, the generator's loss of choice, and each player held to its past.
 
-    def __init__(self, *, real_target: float, feature_matching: bool) -> None:
+    `sizes`: the number of parameters of each player that is to be held near its mean; none where that is off.
+    """
+
+    def __init__(
+        self,
+        *,
+        real_target: float,
+        feature_matching: bool,
+        historical_weight: float = 0.0,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
         check(0.5 < real_target <= 1, "real_target", real_target, "a number in (0.5, 1]")
+        check(historical_weight >= 0, "historical_weight", historical_weight, "0 or more")
         super().__init__(smoothed(real_target))
-        self.feature_matching = feature_matching
+        self.feature_matching, self.historical_weight = feature_matching, historical_weight
+        self.history = nn.ModuleDict({player: HistoricalAverage(size) for player, size in (sizes or {}).items()})
+
+    def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """As `Adversarial`, near the critic's past."""
+        return self.near_its_past("critic", model, super().critic(model, batch))
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
-        """As `Adversarial`, but that the generator may match the critic's mean features."""
+        """As `Adversarial`, but that the generator may match the critic's mean features, and is near its past."""
         if not self.feature_matching:
-            return super().generator(model, batch)
+            return self.near_its_past("generator", model, super().generator(model, batch))
         real = batch["x"]
         z = model.draw_prior(GlobalNoise.like(real))
-        return Loss(feature_distance(model.features(real).float(), model.features(model.generate(z)).float()))
+        distance = feature_distance(model.features(real).float(), model.features(model.generate(z)).float())
+        return self.near_its_past("generator", model, Loss(distance))
+
+    def near_its_past(self, player: str, model: Any, loss: Loss) -> Loss:
+        """The loss, and c || theta - mean of theta ||^2 where that is on."""
+        if player not in self.history:
+            return loss
+        past = self.history[player].penalty(parameters_of(model, (player,)))
+        total = loss.total + self.historical_weight * past
+        return loss._replace(total=total, metrics={**loss.metrics, "from_past": past.detach()})
+
+    def after_step(self, model: Any, phase: str, seen: Sequence[Any]) -> None:
+        """Take the player that has stepped into its mean."""
+        if phase in self.history:
+            self.history[phase].take(parameters_of(model, (phase,)))
+
+
+def sizes_of(config: ImprovedGANConfig) -> dict[str, int]:
+    """The number of parameters of each player, counted on a model without memory."""
+    with torch.device("meta"):
+        model = ImprovedGAN(config)
+    players = ("critic", "generator")
+    return {player: sum(p.numel() for p in parameters_of(model, (player,))) for player in players}
 
 
 def improved_gan(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: ImprovedGANConfig = ImprovedGANConfig(data_shape=(1, 8, 8), batch_view="discrimination"),
     steps: int = 4000,
     batch_size: int = 64,
-    width: int = 32,
-    batch_view: BatchView = "discrimination",
     generator_loss: Literal["non-saturating", "feature-matching"] = "non-saturating",
     real_target: float = 0.9,
+    historical_weight: float = 0.0,
     learning_rate: float = 5e-4,
 ) -> Recipe:
-    """`real_target`: 1 is no smoothing. The paper pairs minibatch discrimination with the non-saturating loss."""
+    """`real_target`: 1 is no smoothing. `historical_weight`: the c of section 3.3; 0 switches historical averaging off.
+    The paper pairs minibatch discrimination with the non-saturating loss."""
     known = ("non-saturating", "feature-matching")
     check(generator_loss in known, "generator_loss", generator_loss, f"one of {list(known)}")
-    objective = ImprovedAdversarial(real_target=real_target, feature_matching=generator_loss == "feature-matching")
+    objective = ImprovedAdversarial(
+        real_target=real_target,
+        feature_matching=generator_loss == "feature-matching",
+        historical_weight=historical_weight,
+        sizes=sizes_of(config) if historical_weight else None,
+    )
     return Recipe(
         name="improved-gan",
-        model=ConvGAN,
-        config=ConvGANConfig(data_shape=data_shape, width=width, batch_view=batch_view),
+        model=ImprovedGAN,
+        config=config,
         stages=two_players(objective, Adam(learning_rate=learning_rate, betas=(0.5, 0.999)), steps=steps),
         batch_size=batch_size,
         ema=generator_average(0.99),

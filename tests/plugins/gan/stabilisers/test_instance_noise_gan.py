@@ -71,8 +71,8 @@ def test_negative_noise_is_refused() -> None:
 
 @pytest.mark.behaviour
 def test_the_spiral_ends(measured) -> None:
-    """|(theta, psi)| over the last 200 of 1500 steps, from 1.414. Measured at seeds 0, 1, 2: 0.034, 0.020, 0.070; noise off 0.246
-    at all of them; untrained 1.414."""
+    """|(theta, psi)| over the last 200 of 1500 steps, from 1.414. Measured at seeds 0, 1, 2: 0.034, 0.020, 0.070; noise
+    off 0.246 at all of them; untrained 1.414."""
     page, twin = radius("instance-noise-gan"), radius("instance-noise-gan", sigma=0.0)
     what = "distance to the Dirac game's equilibrium"
     measured("instance-noise-gan", what, figure=page, twin=twin, bar=0.1, better="lower")

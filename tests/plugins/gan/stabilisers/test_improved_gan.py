@@ -95,3 +95,27 @@ def test_only_a_critic_that_sees_the_batch_tells_collapse(batch_view: BatchView,
             right += [(model.judge(real) > 0).float().mean(), (model.judge(fake) < 0).float().mean()]
     share = torch.stack(right).mean().item()
     assert (share > 0.9) == holds, share
+
+
+def test_players_are_held_to_their_past() -> None:
+    """After a step, each player's loss is the plain one and c ||theta - theta_1||^2; the mean is taken after steps."""
+    torch.manual_seed(0)
+    recipe = gencore.recipe("improved-gan", width=4, historical_weight=0.5, critic_norm="none", generator_norm="none")
+    objective, model, x = recipe.stages[0].objective, recipe.model(recipe.config), torch.rand(8, 1, 8, 8)
+
+    def losses() -> list[float]:
+        found = []
+        for phase in ("critic", "generator"):
+            torch.manual_seed(1)
+            found.append(objective.loss(model, phase, {"x": x}).total.item())
+        return found
+
+    plain = losses()
+    for player in ("critic", "generator"):
+        objective.after_step(model, player, [])
+    assert losses() == pytest.approx(plain)
+    objective.history["critic"].mean += 0.1
+    objective.history["generator"].mean -= 0.2
+    counts = [sum(p.numel() for p in part.parameters()) for part in (model.critic, model.generator)]
+    extra = [0.5 * counts[0] * 0.01, 0.5 * counts[1] * 0.04]
+    assert losses() == pytest.approx([a + b for a, b in zip(plain, extra, strict=True)], rel=1e-4)
