@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import pickle
 from importlib.metadata import version
@@ -12,7 +13,7 @@ import torch
 
 import gencore
 import gencore_hub
-from gencore import pretrained
+from gencore import building, pretrained
 from gencore.config import to_json
 from gencore.errors import GencoreError, PluginError
 from gencore.testing import no_network
@@ -50,6 +51,20 @@ def test_loading_leaves_the_random_state(saved: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_loading_in_a_thread_leaves_a_trainings_random_stream(saved: Path) -> None:
+    """Numbers drawn while another thread loads are those drawn without it."""
+    torch.manual_seed(1)
+    alone = torch.rand(20_000)
+    torch.manual_seed(1)
+    drawn: list[torch.Tensor] = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(lambda: [gencore.from_pretrained(saved) for _ in range(4)])
+        while len(drawn) < 20_000:
+            drawn.append(torch.rand(1))
+        loading.result()
+    assert torch.equal(torch.cat(drawn), alone)
+
+
 def test_a_constructor_may_draw_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever device it is built on."""
     from gencore_gan.parts.networks import ConvGAN
@@ -66,9 +81,9 @@ def test_large_weights_are_not_drawn_before_they_are_read(tmp_path: Path, monkey
     model = gencore.create("gan", hidden=[600, 600])
     model.save_pretrained(tmp_path / "model")
     skipped: list[int] = []
-    leave = pretrained._NoDraws.__exit__
+    leave = building._OwnDraws.__exit__
     monkeypatch.setattr(
-        pretrained._NoDraws, "__exit__", lambda mode, *error: (skipped.extend(mode.skipped), leave(mode, *error))[1]
+        building._OwnDraws, "__exit__", lambda mode, *error: (skipped.extend(mode.skipped), leave(mode, *error))[1]
     )
     loaded = gencore.from_pretrained(tmp_path / "model")
     assert len(skipped) == 2
@@ -81,7 +96,7 @@ def test_large_weights_are_not_drawn_before_they_are_read(tmp_path: Path, monkey
             self.register_buffer("frequencies", torch.empty(300, 300).normal_(), persistent=False)
             self.layer = torch.nn.Linear(300, 300)
 
-    assert abs(pretrained._unfilled(Features, None).frequencies.std().item() - 1) < 0.05
+    assert abs(building.unfilled(Features, None).frequencies.std().item() - 1) < 0.05
 
 
 def test_loading_does_not_import_the_compiler(saved: Path) -> None:
@@ -239,22 +254,22 @@ def test_a_pushed_model_is_whole_and_its_card_names_the_repository(monkeypatch: 
 
 
 @pytest.fixture
-def limits(saved: Path) -> pretrained._Limits:
+def limits(saved: Path) -> building.Limits:
     """Of a directory with its weights in two files."""
     (saved / "model-00002-of-00002.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
-    return pretrained._Limits(saved, {"weights": ["model.safetensors", "model-00002-of-00002.safetensors"]})
+    return building.Limits(saved, {"weights": ["model.safetensors", "model-00002-of-00002.safetensors"]})
 
 
-def test_limits_follow_the_weights_of_all_files(limits: pretrained._Limits, saved: Path) -> None:
+def test_limits_follow_the_weights_of_all_files(limits: building.Limits, saved: Path) -> None:
     tensors = gencore.from_pretrained(saved).state_dict().values()
     stored = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert limits.present == 2 * stored
-    assert limits.bytes == 8 * stored + pretrained.SPARE_BYTES
-    assert limits.steps == 100 * len(tensors) + pretrained.SPARE_STEPS
+    assert limits.bytes == 8 * stored + building.SPARE_BYTES
+    assert limits.steps == 100 * len(tensors) + building.SPARE_STEPS
 
 
 @pytest.mark.parametrize("value", [10**9 + 1, -(10**9) - 1, [[10**9 + 1]], {"a": {"b": 10**9 + 1}}])
-def test_no_number_of_a_config_exceeds_the_bytes_of_the_weights(value: object, limits: pretrained._Limits) -> None:
+def test_no_number_of_a_config_exceeds_the_bytes_of_the_weights(value: object, limits: building.Limits) -> None:
     limits.present = 10**9
     limits.check_integers([10**9, {"a": -(10**9)}])
     with pytest.raises(HubError, match="has the number -?1,000,000,001, but"):
@@ -262,7 +277,7 @@ def test_no_number_of_a_config_exceeds_the_bytes_of_the_weights(value: object, l
 
 
 @pytest.mark.parametrize("buffer", [True, False])
-def test_parameters_and_buffers_count_together(buffer: bool, limits: pretrained._Limits) -> None:
+def test_parameters_and_buffers_count_together(buffer: bool, limits: building.Limits) -> None:
     model = torch.nn.Linear(4, 5)
     model.register_buffer("more", torch.zeros(25, dtype=torch.float64) if buffer else None, persistent=False)
     limits.bytes = 100 + 200 * buffer
@@ -282,7 +297,7 @@ STEPS = {
 
 @pytest.mark.parametrize("kind", STEPS)
 def test_constructions_without_end_are_stopped(
-    kind: str, limits: pretrained._Limits, monkeypatch: pytest.MonkeyPatch
+    kind: str, limits: building.Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = torch.nn.Module()
     root.tensor, root.parameter = torch.zeros(1), torch.nn.Parameter(torch.zeros(1))

@@ -127,7 +127,7 @@ def test_loading_another_model_meanwhile_is_not_counted(saved: Callable[[str], P
     """The limits hold for the thread that loads: what another builds at that time is its own affair."""
     import threading
 
-    from gencore.pretrained import _Limits
+    from gencore.building import Limits
     from gencore_hub import read_config
 
     failed: list[BaseException] = []
@@ -138,7 +138,7 @@ def test_loading_another_model_meanwhile_is_not_counted(saved: Callable[[str], P
         except BaseException as error:
             failed.append(error)
 
-    with _Limits(saved("gan"), read_config(saved("gan"))):
+    with Limits(saved("gan"), read_config(saved("gan"))):
         thread = threading.Thread(target=build)
         thread.start()
         thread.join()
