@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from gencore.model import Model
 from gencore.protocols import Encoder
 from gencore.registry import default_registry
 from gencore_hub import Card, Metric, render_card
+
+if TYPE_CHECKING:
+    from gencore.model import Model
 
 UNKNOWN = "not recorded"
 

@@ -95,14 +95,6 @@ class Image:
         """Raises GencoreError: pictures come from data."""
         raise GencoreError("This model is conditioned on a picture: give some (gencore translate, or condition=...).")
 
-    in_turn: ClassVar[None] = None
-
-    def parse(self, word: str) -> Tensor:
-        """The picture in file `word`, resized to `shape`, (C, H, W). Raises GencoreError where there is none."""
-        from gencore.data.images import read_image
-
-        return read_image(word, channels=self.shape[0], size=self.shape[1:] if min(self.shape) else None)
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
@@ -140,8 +132,6 @@ class Tokens:
     def draw(self, noise: NoiseSource) -> Tensor:
         """Raises GencoreError: words at random are no sentence."""
         raise GencoreError("This model is conditioned on a sentence: give one (--condition TEXT, or condition=...).")
-
-    in_turn: ClassVar[None] = None
 
     def parse(self, word: str) -> Tensor:
         """The tokens of a sentence, (length,) int64. Raises GencoreError for unknown words and long sentences."""
@@ -186,8 +176,6 @@ class Attributes:
     def draw(self, noise: NoiseSource) -> Tensor:
         """Each uniform between low and high, (n, count) float32."""
         return self.low + (self.high - self.low) * noise.uniform(len(self.names))
-
-    in_turn: ClassVar[None] = None
 
     def parse(self, word: str) -> Tensor:
         """The row of "glasses=1,age=0.5", (count,) float32; what is not named is `low`. Raises GencoreError."""

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ from gencore.building import Limits, unfilled
 from gencore.cards import card_for
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError, PluginError, UnknownNameError
-from gencore.model import Model
 from gencore.registry import default_registry
 from gencore_hub.errors import HubError
+
+if TYPE_CHECKING:
+    from gencore.model import Model
 
 
 def load(name: str | Path, **hub: Any) -> Model:

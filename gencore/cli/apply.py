@@ -89,7 +89,8 @@ def reconstruct(
 
 def asked_condition(loaded: Any, model: str, label: str | None, condition: str | None) -> Any:
     """What --label or --condition asks for, as `Model.sample` takes it; None where neither is given."""
-    from gencore.conditions import ClassLabel
+    from gencore.conditions import ClassLabel, Image
+    from gencore.data.images import read_image
 
     kind = loaded.condition
     if label is not None and condition is not None:
@@ -101,6 +102,8 @@ def asked_condition(loaded: Any, model: str, label: str | None, condition: str |
         return word
     if kind is None:
         raise GencoreError(f"--condition is {word!r}, but {model} is unconditional.")
+    if isinstance(kind, Image):
+        return read_image(word, channels=kind.shape[0], size=kind.shape[1:] if min(kind.shape) else None)
     return kind.parse(word)
 
 
