@@ -62,6 +62,7 @@ class AutoencoderClassifier(DenseAutoencoder):
     """Encoder, decoder, and a linear head on the code."""
 
     config_class = AutoencoderClassifierConfig
+    config: AutoencoderClassifierConfig
 
     def __init__(self, config: AutoencoderClassifierConfig) -> None:
         super().__init__(config)

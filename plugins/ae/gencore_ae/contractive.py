@@ -62,6 +62,7 @@ class ContractiveAutoencoder(Autoencoder):
     """Sigmoid layers, and the same weights transposed on the way back."""
 
     config_class = ContractiveAutoencoderConfig
+    config: ContractiveAutoencoderConfig
     regions = ("encoder",)
 
     def __init__(self, config: ContractiveAutoencoderConfig) -> None:

@@ -94,6 +94,7 @@ class ConvAutoencoder(Autoencoder):
     """Convolutions of stride 2 down, the code, and up again."""
 
     config_class = ConvAutoencoderConfig
+    config: ConvAutoencoderConfig
 
     def __init__(self, config: ConvAutoencoderConfig) -> None:
         super().__init__(config)

@@ -71,6 +71,7 @@ class ClusteringAutoencoder(DenseAutoencoder):
     """
 
     config_class = ClusteringAutoencoderConfig
+    config: ClusteringAutoencoderConfig
     anchor: Tensor
     begun: Tensor
 

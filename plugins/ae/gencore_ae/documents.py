@@ -78,6 +78,7 @@ class DocumentAutoencoder(Autoencoder):
     """Multi-layer perceptrons; the encoder sees W p, which is 1 on average."""
 
     config_class = DocumentAutoencoderConfig
+    config: DocumentAutoencoderConfig
 
     def __init__(self, config: DocumentAutoencoderConfig) -> None:
         super().__init__(config)

@@ -62,6 +62,7 @@ class LinearAutoencoder(Autoencoder):
     """z = A (x - m), and back x = B z + m."""
 
     config_class = LinearAutoencoderConfig
+    config: LinearAutoencoderConfig
     mean: Tensor
 
     def __init__(self, config: LinearAutoencoderConfig) -> None:

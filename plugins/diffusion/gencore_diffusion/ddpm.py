@@ -82,6 +82,7 @@ class DDPM(Denoiser):
     """A network that predicts eps, x0 or v at T discrete noise levels."""
 
     config_class = DDPMConfig
+    config: DDPMConfig
     samplers = SAMPLERS
     preserves_variance = True
 

@@ -71,6 +71,7 @@ class EDM(Denoiser):
     """A preconditioned denoiser."""
 
     config_class = EDMConfig
+    config: EDMConfig
     samplers = SAMPLERS
 
     def __init__(self, config: EDMConfig) -> None:

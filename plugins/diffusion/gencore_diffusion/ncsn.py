@@ -68,6 +68,7 @@ class NCSN(Denoiser):
     """A noise-conditional score network: `score(x, sigma)` is grad log p(x; sigma)."""
 
     config_class = NCSNConfig
+    config: NCSNConfig
     samplers = SAMPLERS
 
     def __init__(self, config: NCSNConfig) -> None:

@@ -78,6 +78,7 @@ class AAE(Model):
     """Encoder, decoder, and a critic of codes."""
 
     config_class = AAEConfig
+    config: AAEConfig
     regions = ("encoder", "decoder", "critic")
 
     def __init__(self, config: AAEConfig) -> None:

@@ -96,6 +96,7 @@ class CategoricalVAE(LatentVariableModel):
     """One-hot latents (N, latent_dim, num_categories) under a uniform prior."""
 
     config_class = CategoricalVAEConfig
+    config: CategoricalVAEConfig
     regions = ("encoder", "decoder")
 
     def __init__(self, config: CategoricalVAEConfig) -> None:

@@ -168,6 +168,7 @@ class IAFVAE(VAE):
     """A VAE whose posterior is an inverse autoregressive flow."""
 
     config_class = IAFVAEConfig
+    config: IAFVAEConfig
     regions = ("encoder", "flow", "decoder")
 
     def __init__(self, config: IAFVAEConfig) -> None:

@@ -59,6 +59,7 @@ class LatentClassifierVAE(VAE):
     """`encoder`, `decoder`, and `classifier`, linear on z."""
 
     config_class = LatentClassifierVAEConfig
+    config: LatentClassifierVAEConfig
 
     def __init__(self, config: LatentClassifierVAEConfig) -> None:
         super().__init__(config)

@@ -46,6 +46,7 @@ class PriorDecoder(LatentVariableModel):
     """A prior and a decoder, nothing else."""
 
     config_class = VAEConfig
+    config: VAEConfig
     regions = ("decoder",)
 
     def __init__(self, config: VAEConfig) -> None:

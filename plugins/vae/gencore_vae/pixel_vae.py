@@ -119,6 +119,7 @@ class PixelVAE(VAE):
     """A VAE whose decoder makes feature maps, of which `pixels` makes the pixels."""
 
     config_class = PixelVAEConfig
+    config: PixelVAEConfig
     regions = ("encoder", "decoder", "pixels")
 
     def __init__(self, config: PixelVAEConfig) -> None:

@@ -82,6 +82,7 @@ class SemiSupervisedVAE(LatentVariableModel):
     """`encoder` sees the image and the class, `decoder` z and the class, `classifier` the image."""
 
     config_class = SemiSupervisedVAEConfig
+    config: SemiSupervisedVAEConfig
     regions = ("encoder", "decoder", "classifier")
 
     def __init__(self, config: SemiSupervisedVAEConfig) -> None:

@@ -89,6 +89,7 @@ class SpecifiedFactorsVAE(Model):
     """`specified` makes s, `encoder` q(z | x), `decoder` the image. A code is (N, specified_dim + latent_dim): s, z."""
 
     config_class = SpecifiedFactorsConfig
+    config: SpecifiedFactorsConfig
     regions = ("specified", "encoder", "decoder", "critic")
 
     def __init__(self, config: SpecifiedFactorsConfig) -> None:

@@ -11,7 +11,7 @@ Deviations: Adam where the paper has Adagrad; two hidden layers of LeakyReLU whe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -46,7 +46,8 @@ class VAE(LatentVariableModel):
     """A Gaussian posterior with diagonal covariance; the decoder as the config says."""
 
     config_class = VAEConfig
-    regions = ("encoder", "decoder")
+    config: VAEConfig
+    regions: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__(config)

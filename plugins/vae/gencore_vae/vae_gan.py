@@ -75,6 +75,7 @@ class VAEGAN(Model):
     """A convolutional VAE without a pixel likelihood, and a critic whose features measure likeness."""
 
     config_class = AutoencoderConfig
+    config: AutoencoderConfig
     regions = ("encoder", "decoder", "critic")
 
     def __init__(self, config: AutoencoderConfig) -> None:

@@ -6,7 +6,7 @@ The decoder is told who speaks, so the codes need not carry it and keep what is 
 converts the voice. Time is reduced (here by 8, in the paper by 64), which leaves few codes, and the codebook is small.
 
 Deviations: log-spectrograms in place of the waveform, and so 1-D convolutions over time in place of a WaveNet decoder;
-moving averages, k-means beginning and restart; no prior. Data: `vowels` (gencore_vq.parts.vowels), or any pictures
+moving averages, k-means beginning and restart; no prior. Data: `vowels` (gencore.data.toys.vowels), or any pictures
 (1, bands, frames) in [-1, 1] with the speaker as label.
 """
 
@@ -117,6 +117,7 @@ class SpeechVQVAE(Model):
     """Encoder, codebook, and a decoder that is told the speaker."""
 
     config_class = SpeechVQVAEConfig
+    config: SpeechVQVAEConfig
     regions = ("encoder", "decoder")
 
     def __init__(self, config: SpeechVQVAEConfig) -> None:

@@ -144,6 +144,7 @@ class VQVAE(Model):
     """Encoder, codebook, decoder, and the prior over codes."""
 
     config_class = VQVAEConfig
+    config: VQVAEConfig
     regions = ("encoder", "decoder")
 
     def __init__(self, config: VQVAEConfig) -> None:

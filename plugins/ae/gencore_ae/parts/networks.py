@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Autoencoder(Model):
     """Base of this family's models: a subclass makes `encoder` and `decoder`, and has `data_shape` in its config."""
 
-    regions = ("encoder", "decoder")
+    regions: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     encoder: nn.Module
     decoder: nn.Module
 
@@ -103,6 +103,7 @@ class DenseAutoencoder(Autoencoder):
     """Multi-layer perceptrons that mirror each other."""
 
     config_class = DenseAutoencoderConfig
+    config: DenseAutoencoderConfig
 
     def __init__(self, config: DenseAutoencoderConfig) -> None:
         super().__init__(config)

@@ -118,6 +118,7 @@ class UNIT(Model):
     module each, through which both domains go."""
 
     config_class = UNITConfig
+    config: UNITConfig
     regions = ("shared_encoder", "shared_decoder")
 
     def __init__(self, config: UNITConfig) -> None:
