@@ -23,7 +23,7 @@ from gencore.nn.causal_gated import GatedPixelNetwork
 from gencore.nn.labels import one_hot
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelConfig, PixelDensity
+from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 
 SYSTEM = SystemSpec(
     name="gated-pixelcnn",
@@ -44,13 +44,13 @@ SYSTEM = SystemSpec(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class GatedPixelConfig(PixelConfig):
+class GatedPixelConfig(StackConfig):
     """`num_classes`: of the data, None for a density without a condition."""
 
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        PixelConfig.__post_init__(self)
+        StackConfig.__post_init__(self)
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
 
 
@@ -58,6 +58,7 @@ class GatedPixelCNN(PixelDensity):
     """The density of pictures, or of pictures of each class."""
 
     config_class = GatedPixelConfig
+    config: GatedPixelConfig
 
     def __init__(self, config: GatedPixelConfig) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)

@@ -20,7 +20,7 @@ from gencore.nn.causal import Apply
 from gencore.nn.masked import MaskedConv2d
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelConfig, PixelDensity
+from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 from gencore_autoregressive.parts.raster import RasterNetwork
 
 SYSTEM = SystemSpec(
@@ -57,7 +57,10 @@ class MaskedBlock(nn.Module):
 class PixelCNN(PixelDensity):
     """The density of pictures whose context is a stack of masked convolutions."""
 
-    def __init__(self, config: PixelConfig) -> None:
+    config_class = StackConfig
+    config: StackConfig
+
+    def __init__(self, config: StackConfig) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)
         network = RasterNetwork(
             channels, head.outputs(channels), width=config.width, layers=config.layers, layer=MaskedBlock
@@ -65,11 +68,11 @@ class PixelCNN(PixelDensity):
         super().__init__(config, network, head)
 
 
-CONFIG = PixelConfig()
+CONFIG = StackConfig()
 
 
 def pixelcnn(
-    *, config: PixelConfig = CONFIG, steps: int = 1500, batch_size: int = 64, learning_rate: float = 1e-3
+    *, config: StackConfig = CONFIG, steps: int = 1500, batch_size: int = 64, learning_rate: float = 1e-3
 ) -> Recipe:
     """One phase, one stage."""
     stages = one_stage(steps=steps, learning_rate=learning_rate)

@@ -23,7 +23,7 @@ from gencore.nn.causal import Apply
 from gencore.nn.masked import MaskedConv2d, one_row_down
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelConfig, PixelDensity
+from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 from gencore_autoregressive.parts.raster import RasterNetwork, cell
 
 SYSTEM = SystemSpec(
@@ -145,7 +145,10 @@ class DiagonalMemory:
 class DiagonalDensity(PixelDensity):
     """The density of pictures whose context is a stack of Diagonal BiLSTMs."""
 
-    def __init__(self, config: PixelConfig) -> None:
+    config_class = StackConfig
+    config: StackConfig
+
+    def __init__(self, config: StackConfig) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)
         network = RasterNetwork(
             channels, head.outputs(channels), width=config.width, layers=config.layers, layer=DiagonalBiLSTM
@@ -153,11 +156,11 @@ class DiagonalDensity(PixelDensity):
         super().__init__(config, network, head)
 
 
-CONFIG = PixelConfig(layers=3)
+CONFIG = StackConfig(layers=3)
 
 
 def pixelrnn_diagonal_bilstm(
-    *, config: PixelConfig = CONFIG, steps: int = 600, batch_size: int = 64, learning_rate: float = 2e-3
+    *, config: StackConfig = CONFIG, steps: int = 600, batch_size: int = 64, learning_rate: float = 2e-3
 ) -> Recipe:
     """One phase, one stage."""
     stages = one_stage(steps=steps, learning_rate=learning_rate)

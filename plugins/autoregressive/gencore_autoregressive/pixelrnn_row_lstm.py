@@ -23,7 +23,7 @@ from gencore.nn.causal import Apply
 from gencore.nn.masked import MaskedConv2d
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelConfig, PixelDensity
+from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 from gencore_autoregressive.parts.raster import RasterNetwork, cell
 
 SYSTEM = SystemSpec(
@@ -95,7 +95,10 @@ class RowMemory:
 class RowLSTMDensity(PixelDensity):
     """The density of pictures whose context is a stack of Row LSTMs."""
 
-    def __init__(self, config: PixelConfig) -> None:
+    config_class = StackConfig
+    config: StackConfig
+
+    def __init__(self, config: StackConfig) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)
         network = RasterNetwork(
             channels, head.outputs(channels), width=config.width, layers=config.layers, layer=RowLSTM
@@ -103,11 +106,11 @@ class RowLSTMDensity(PixelDensity):
         super().__init__(config, network, head)
 
 
-CONFIG = PixelConfig(layers=3)
+CONFIG = StackConfig(layers=3)
 
 
 def pixelrnn_row_lstm(
-    *, config: PixelConfig = CONFIG, steps: int = 1000, batch_size: int = 64, learning_rate: float = 2e-3
+    *, config: StackConfig = CONFIG, steps: int = 1000, batch_size: int = 64, learning_rate: float = 2e-3
 ) -> Recipe:
     """One phase, one stage."""
     stages = one_stage(steps=steps, learning_rate=learning_rate)

@@ -7,8 +7,7 @@ import torch
 
 import gencore
 from gencore.data import Source, check_batch
-from gencore.errors import GencoreError
-from gencore_vq.parts.vowels import (
+from gencore.data.toys.vowels import (
     CORNER,
     FORMANTS,
     HOP,
@@ -21,6 +20,7 @@ from gencore_vq.parts.vowels import (
     synthesise,
     vowels,
 )
+from gencore.errors import GencoreError
 
 
 def test_vowels_are_a_source() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import gencore
-from gencore_vq.parts.vowels import vowels
+from gencore.data.toys.vowels import vowels
 
 pytestmark = pytest.mark.behaviour
 

@@ -29,14 +29,13 @@ Place = tuple[int, int, int]
 class PixelConfig(ModelConfig):
     """`levels`: how many grey values the data have, evenly from -1 to 1: 256 for 8-bit images, 17 for the digits.
     `rounding`: what to do with values in between, "none" to refuse them, "nearest" to round them. `width`: channels of
-    the hidden maps. `layers`: how many, the first one counted.
+    the hidden maps.
     """
 
     data_shape: tuple[int, int, int] = (1, 8, 8)
     levels: int = 17
     rounding: Rounding = "none"
     width: int = 32
-    layers: int = 4
 
     def __post_init__(self) -> None:
         check(min(self.data_shape) > 0, "data_shape", self.data_shape, "(channels, height, width), each at least 1")
@@ -44,6 +43,16 @@ class PixelConfig(ModelConfig):
         check(self.rounding in ("none", "nearest"), "rounding", self.rounding, '"none" or "nearest"')
         channels = self.data_shape[0]
         check(self.width >= channels, "width", self.width, f"at least {channels}, one for each channel of the data")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StackConfig(PixelConfig):
+    """`layers`: how many, the first one counted."""
+
+    layers: int = 4
+
+    def __post_init__(self) -> None:
+        PixelConfig.__post_init__(self)
         check(self.layers >= 1, "layers", self.layers, "at least 1")
 
 
@@ -51,6 +60,7 @@ class PixelDensity(Model):
     """Base: a network that sees only earlier pixels, and a head that reads its numbers."""
 
     config_class = PixelConfig
+    config: PixelConfig
     regions = ("network",)
     config: Any
 
@@ -69,6 +79,10 @@ class PixelDensity(Model):
             raise GencoreError(f"x is {tuple(x.shape)}; expected (N, {', '.join(map(str, self.config.data_shape))}).")
         return to_levels(x, self.config.levels, self.config.rounding)
 
+    def pixels(self, codes: Tensor) -> Tensor:
+        """Levels as the numbers that the network takes."""
+        return from_levels(codes, self.config.levels).to(next(self.network.parameters()).dtype)
+
     def context(self, condition: Tensor | None) -> tuple[Tensor, ...]:
         """What the network takes beside the picture."""
         return ()
@@ -76,7 +90,7 @@ class PixelDensity(Model):
     def log_prob(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape) -> log p(x | condition), (N,) nats; without a condition see `over_classes`."""
         codes = self.codes(x)
-        pixels = from_levels(codes, self.config.levels)
+        pixels = self.pixels(codes)
 
         def of(given: Tensor | None) -> Tensor:
             return self.head.log_prob(self.network(pixels, *self.context(given)), codes)
@@ -87,7 +101,7 @@ class PixelDensity(Model):
         """x (N, C, H, W) -> log p(x_i = level | x_1 ... x_(i-1), condition) of every level at every place,
         (N, C, levels, H, W)."""
         codes = self.codes(x)
-        out = self.network(from_levels(codes, self.config.levels), *self.context(condition))
+        out = self.network(self.pixels(codes), *self.context(condition))
         return torch.stack(
             [self.head.conditional(out, codes, channel).log_softmax(1) for channel in range(codes.shape[1])], 1
         )
@@ -109,7 +123,7 @@ class PixelDrawing:
         channels, height, width = model.config.data_shape
         self.places = [(row, column, c) for row in range(height) for column in range(width) for c in range(channels)]
         self.codes = torch.zeros(count, channels, height, width, dtype=torch.int64, device=model.device)
-        self.x = torch.zeros(self.codes.shape, device=model.device)
+        self.x = torch.zeros_like(model.pixels(self.codes))
         network: Any = model.network
         self.steps: PixelSteps | None = network.start(count, height, width, *self.context) if cached else None
 
