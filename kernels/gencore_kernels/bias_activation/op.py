@@ -6,6 +6,7 @@ import math
 from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args
 
+import torch
 from torch import Tensor
 
 from gencore_kernels.bias_activation import reference, torch_path
@@ -137,7 +138,8 @@ def _bias_gradient(gradient: Tensor, bias: Tensor | None, dim: int) -> Tensor | 
     if bias is None:
         return None
     others = [d for d in range(gradient.dim()) if d != dim]
-    return (gradient.sum(others) if others else gradient).to(bias.dtype)
+    wide = torch.promote_types(gradient.dtype, torch.float32)
+    return (gradient.sum(others, dtype=wide) if others else gradient).to(bias.dtype)
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -6,7 +6,7 @@ With u = x + bias, a the activation and 1 the indicator of |gain a(u)| <= clamp:
     derivative   gx = 1 gain a'(u) gy, and the bias's gradient is its sum over all but dim
     curvature    with v the gradient that arrives at gx, the gradient to x is 1 gain a''(u) gy v
 
-Sums and products are in float32 for 16-bit tensors. Only `forward` works in place: it is the one that is timed.
+Sums and products are in float32 for 16-bit tensors. What was made here is worked on in place.
 """
 
 from __future__ import annotations
@@ -58,8 +58,16 @@ def derivative(
     clamp: float | None,
 ) -> Tensor:
     u = biased(x, bias, dim)
-    slope = _slope(u, activation, negative_slope) * (gain * _unclamped(u, activation, negative_slope, gain, clamp))
-    return (slope * grad).to(x.dtype).contiguous()
+    grad = grad.to(u.dtype)
+    if activation == "leaky_relu":
+        result = torch.ops.aten.leaky_relu_backward(grad, u, negative_slope, False)
+    elif activation == "relu":
+        result = torch.ops.aten.threshold_backward(grad, u, 0.0)
+    elif activation == "linear":
+        result = grad.clone()
+    else:
+        result = _slope(u, activation).mul_(grad)
+    return _scaled(result, u, activation, negative_slope, gain, clamp).to(x.dtype).contiguous()
 
 
 def curvature(
@@ -73,14 +81,19 @@ def curvature(
     clamp: float | None,
 ) -> Tensor:
     u = biased(x, bias, dim)
-    bend = _bend(u, activation) * (gain * _unclamped(u, activation, 0.0, gain, clamp))
-    return (bend * grad * v).to(x.dtype).contiguous()
+    result = _bend(u, activation).mul_(grad).mul_(v)
+    return _scaled(result, u, activation, 0.0, gain, clamp).to(x.dtype).contiguous()
 
 
-def _unclamped(u: Tensor, activation: str, negative_slope: float, gain: float, clamp: float | None) -> Tensor | float:
-    if clamp is None:
-        return 1.0
-    return ((gain * _value(u, activation, negative_slope)).abs() <= clamp).to(u.dtype)
+def _scaled(
+    result: Tensor, u: Tensor, activation: str, negative_slope: float, gain: float, clamp: float | None
+) -> Tensor:
+    """result, times gain, and 0 where the activation is clamped; in place."""
+    if gain != 1.0:
+        result.mul_(gain)
+    if clamp is not None:
+        result.masked_fill_(_value(u, activation, negative_slope).mul_(gain).abs_() > clamp, 0.0)
+    return result
 
 
 def _value(u: Tensor, activation: str, negative_slope: float) -> Tensor:
@@ -106,13 +119,9 @@ def _value(u: Tensor, activation: str, negative_slope: float) -> Tensor:
             return functional.silu(u)
 
 
-def _slope(u: Tensor, activation: str, negative_slope: float) -> Tensor:
-    """a'(u); at the bend of relu, leaky_relu, elu and selu, as in torch, the one from below."""
+def _slope(u: Tensor, activation: str) -> Tensor:
+    """a'(u) of an activation that is not piecewise linear; at the bend of elu and selu, as in torch, from below."""
     match activation:
-        case "linear":
-            return torch.ones_like(u)
-        case "relu" | "leaky_relu":
-            return torch.where(u > 0, 1.0, negative_slope).to(u.dtype)
         case "tanh":
             return 1 - u.tanh().square()
         case "elu":

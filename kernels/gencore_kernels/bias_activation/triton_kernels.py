@@ -17,8 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-SELU_ALPHA = tl.constexpr(1.6732632423543772)
-SELU_SCALE = tl.constexpr(1.0507009873554805)
+from gencore_kernels.bias_activation.torch_path import SELU_ALPHA, SELU_SCALE
+
+ALPHA, SCALE = tl.constexpr(SELU_ALPHA), tl.constexpr(SELU_SCALE)
 SMALL_ROW = 512
 MAX_COLUMNS = 1 << 30  # a column is a 32-bit number
 
@@ -67,7 +68,7 @@ def _derivative_of(u, s, ACTIVATION: tl.constexpr, ORDER: tl.constexpr):
         if ACTIVATION == "elu":
             result = tl.where(u > 0, above, below)
         else:
-            result = SELU_SCALE * tl.where(u > 0, above, SELU_ALPHA * below)
+            result = SCALE * tl.where(u > 0, above, ALPHA * below)
     elif ACTIVATION == "tanh":
         t = _tanh(u)
         if ORDER == 0:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gencore_kernels.dispatch import Backend, Operation, choose, register, triton_obstacle
@@ -50,13 +52,15 @@ def upfirdn2d(
     Gradients: to x, of any order: the derivative of a resampling is one.
     A NaN or an infinity in x reaches the outputs whose filter covers it and no others.
     Raises ValueError if x is not a floating [N, C, H, W] with a pixel, f not a floating constant of one or two
-    dimensions on x's device, up or down below 1 or of another length, if the padding crops the whole image or the
-    padded image is smaller than the filter, or if the backend is unknown or cannot run.
+    dimensions on x's device, up, down or padding not as above, gain not finite, if the padding crops the whole image or
+    the padded image is smaller than the filter, or if the backend is unknown or cannot run.
     """
     _check_tensors(x, f)
     ups, downs = _pair("up", up), _pair("down", down)
     edges = _edges(padding)
     _check_sizes(x, f, ups, edges)
+    if not math.isfinite(gain):
+        raise ValueError(f"gain must be finite, got {gain}")
     implementation = choose(OPERATION, backend, x, f, up, down, padding, flip=flip, gain=gain).implementation
     if implementation == "reference":
         return reference.upfirdn2d(x, f, ups, downs, edges, flip, gain)
@@ -66,6 +70,7 @@ def upfirdn2d(
 def upsample2d(x: Tensor, f: Tensor, factor: int = 2, *, gain: float = 1.0, backend: Backend = "auto") -> Tensor:
     """x [N, C, H, W] -> [N, C, H factor, W factor], filtered with f [n] or [fh, fw] centred on the pixels; a constant
     image keeps its value inside where f sums to 1. gain multiplies the result. Errors and gradients: `upfirdn2d`."""
+    _check_tensors(x, f)
     height, width = f.shape[0], f.shape[-1]
     padding = [edge for n in (width, height) for edge in ((n + factor - 1) // 2, (n - factor) // 2)]
     return upfirdn2d(x, f, factor, 1, padding, gain=gain * factor**2, backend=backend)
@@ -74,6 +79,7 @@ def upsample2d(x: Tensor, f: Tensor, factor: int = 2, *, gain: float = 1.0, back
 def downsample2d(x: Tensor, f: Tensor, factor: int = 2, *, gain: float = 1.0, backend: Backend = "auto") -> Tensor:
     """x [N, C, H, W] -> [N, C, H / factor, W / factor], rounded down, filtered with f [n] or [fh, fw] centred on the
     pixels before every factor-th is kept. gain multiplies the result. Errors and gradients: `upfirdn2d`."""
+    _check_tensors(x, f)
     height, width = f.shape[0], f.shape[-1]
     padding = [edge for n in (width, height) for edge in ((n - factor + 1) // 2, (n - factor) // 2)]
     return upfirdn2d(x, f, 1, factor, padding, gain=gain, backend=backend)
@@ -95,16 +101,16 @@ def _check_tensors(x: Tensor, f: Tensor) -> None:
 
 
 def _pair(name: str, value: int | Sequence[int]) -> list[int]:
-    pair = [value, value] if isinstance(value, int) else list(value)
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"{name} must be a number of at least 1, or two (vertical, horizontal), got {value}")
+    pair = list(value) if isinstance(value, Sequence) else [value, value]
+    if len(pair) != 2 or not all(isinstance(number, int) and number >= 1 for number in pair):
+        raise ValueError(f"{name} must be a whole number of at least 1, or two (vertical, horizontal), got {value}")
     return pair
 
 
 def _edges(padding: int | Sequence[int]) -> list[int]:
-    edges = [padding] * 4 if isinstance(padding, int) else list(padding)
-    if len(edges) != 4:
-        raise ValueError(f"padding must be a number, or four (left, right, top, bottom), got {padding}")
+    edges = list(padding) if isinstance(padding, Sequence) else [padding] * 4
+    if len(edges) != 4 or not all(isinstance(edge, int | torch.SymInt) for edge in edges):
+        raise ValueError(f"padding must be a whole number, or four (left, right, top, bottom), got {padding}")
     return edges
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -266,9 +267,17 @@ def test_empty_batch(taps, shape, backend, device) -> None:
         (torch.zeros(1, 2, 4, 4), torch.ones(0), {}, "f must be a floating tensor"),
         (torch.zeros(1, 2, 4, 4), torch.ones(4, requires_grad=True), {}, "takes the filter as a constant"),
         (torch.zeros(1, 2, 4, 4), torch.ones(4, device="meta"), {}, "f is on meta and x on cpu"),
-        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"up": 0}, "up must be a number of at least 1"),
-        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"down": (1, 2, 3)}, "down must be a number of at least 1, or two"),
-        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"padding": (1, 1)}, "padding must be a number, or four"),
+        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"up": 0}, "up must be a whole number of at least 1"),
+        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"up": 2.0}, "up must be a whole number of at least 1"),
+        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"padding": 0.5}, "padding must be a whole number"),
+        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"gain": math.nan}, "gain must be finite"),
+        (
+            torch.zeros(1, 2, 4, 4),
+            torch.ones(4),
+            {"down": (1, 2, 3)},
+            "down must be a whole number of at least 1, or two",
+        ),
+        (torch.zeros(1, 2, 4, 4), torch.ones(4), {"padding": (1, 1)}, "padding must be a whole number, or four"),
         (torch.zeros(1, 2, 4, 4), torch.ones(4), {"padding": (-4, 9, 0, 0)}, "crops the whole width of 4"),
         (torch.zeros(1, 2, 4, 4), torch.ones(4), {"padding": (0, 0, -9, 9)}, "crops the whole height of 4"),
         (torch.zeros(1, 2, 4, 3), torch.ones(4), {}, "padded width 3 is smaller than the filter's 4 taps: pad by 1"),
@@ -277,6 +286,14 @@ def test_empty_batch(taps, shape, backend, device) -> None:
 def test_bad_input_raises_the_same_everywhere(x, f, arguments, message, backend) -> None:
     with pytest.raises(ValueError, match=message):
         upfirdn2d(x, f, **arguments, backend=backend)
+
+
+def test_resampling_by_a_factor_checks_its_arguments() -> None:
+    for function in (upsample2d, downsample2d):
+        with pytest.raises(ValueError, match="f must be a floating tensor"):
+            function(torch.zeros(1, 1, 4, 4), torch.tensor(1.0))
+        with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+            function(torch.zeros(1, 1, 4, 4), torch.ones(4), 0)
 
 
 def test_dispatch_is_honest() -> None:
