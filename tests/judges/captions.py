@@ -44,7 +44,7 @@ class CaptionJudge(nn.Module):
 
 
 @functools.cache
-def caption_judge(seed: int = 0, steps: int = 400) -> CaptionJudge:
+def caption_judge(seed: int = 0, steps: int = 700) -> CaptionJudge:
     """Trained on all 96 combinations, half in their corner and half in free boxes.
 
     In free boxes size and corner are cut from continuous values: do not score them there.

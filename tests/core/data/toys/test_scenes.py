@@ -57,3 +57,11 @@ def test_a_part_of_a_source_can_be_painted_again() -> None:
     source, part = scenes(50, seed=4), torch.tensor([33, 2])
     batch = source.fetch(part)
     torch.testing.assert_close(paint(batch["x_input"], batch["attributes"], part, seed=4), batch["x"])
+
+
+def test_flakes_fall_in_snow_alone() -> None:
+    layout, clear = layouts(N), torch.zeros(2000, 3)
+    snow = clear.index_fill(1, torch.tensor(2), 1.0)
+    shares = [(paint(layout, a, N) == 1).all(1)[layout[:, 0] == 1].float().mean().item() for a in (clear, snow)]
+    assert shares[0] == 0
+    assert abs(shares[1] - 0.06) < 0.005
