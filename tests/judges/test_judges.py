@@ -2,7 +2,7 @@
 
 Measured at seed 0 (one thread; of the digits seeds 0 and 1):
 face_judge, 700 steps, 11 CPU-s     glasses 1.000; yaw MAE 0.034; age 0.071; landmarks 0.23 px; same-person AUC 0.992
-caption_judge, 700 steps, 14 CPU-s   600 steps: all four factors 1.000 in corners; in free boxes colour 1.000, shape 0.999
+caption_judge, 700 steps, 14 CPU-s   (600 steps: all four factors 1.000 in corners; in free boxes shape 0.999)
 scene_judge, 500 steps, 10 CPU-s    IoU sky 0.994, ground 0.993, hut 0.982; night 1.000, fog 0.991, snow 1.000
 digit_classifier, 1.5 CPU-s         0.980, 0.982 at 8 x 8; 0.975 at 16 x 16
 showers 0.997, jets 1.000, voxels 0.994, about 1 CPU-s each
