@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gencore.conditions import Attributes, ClassLabel, Image, Tokens
 from gencore.config import decode, replace
 from gencore.errors import GencoreError, suggest
 from gencore.model import Model
@@ -18,13 +19,15 @@ from gencore.registry import default_registry
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """Something that a recipe takes by name: a field of the model's config, or an argument of its training."""
+    """Something that a recipe takes by name: an argument of its training, or a field of the model's config or of a
+    config in that one."""
 
     name: str
     kind: Any
     """The annotation, resolved."""
     default: Any
-    of_model: bool
+    path: tuple[str, ...]
+    """Where it goes: ("steps",), ("config", "width"), ("config", "quantizer", "books")."""
 
 
 def arguments(function: Callable[..., Recipe]) -> dict[str, Argument]:
@@ -33,16 +36,22 @@ def arguments(function: Callable[..., Recipe]) -> dict[str, Argument]:
     found: dict[str, Argument] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name == "config" and dataclasses.is_dataclass(parameter.default):
-            config, kinds = parameter.default, typing.get_type_hints(type(parameter.default))
-            for field in dataclasses.fields(config):
-                found[field.name] = Argument(
-                    name=field.name, kind=kinds[field.name], default=getattr(config, field.name), of_model=True
-                )
+            found = {**_fields(parameter.default, (name,)), **found}
         else:
-            found[name] = Argument(
-                name=name, kind=hints.get(name, Any), default=parameter.default, of_model=False
-            )
+            kind = hints.get(name, Any)
+            found[name] = Argument(name=name, kind=kind, default=parameter.default, path=(name,))
     return found
+
+
+def _fields(config: Any, path: tuple[str, ...]) -> dict[str, Argument]:
+    """The fields of a config; those of a config in it, too, where the outer ones have no such name."""
+    kinds, own, inner = typing.get_type_hints(type(config)), {}, {}
+    for field in dataclasses.fields(config):
+        value, place = getattr(config, field.name), (*path, field.name)
+        own[field.name] = Argument(name=field.name, kind=kinds[field.name], default=value, path=place)
+        if dataclasses.is_dataclass(value) and not isinstance(value, ClassLabel | Image | Tokens | Attributes):
+            inner.update(_fields(value, place))
+    return inner | own
 
 
 def recipe(name: str, **overrides: Any) -> Recipe:
@@ -68,11 +77,21 @@ def _decoded(what: str, function: Callable[..., Recipe], overrides: Mapping[str,
     for key in given:
         if key not in known:
             raise GencoreError(f"{what} has no argument {key!r}.{suggest(key, known)}")
-    training = {key: decode(known[key].kind, value, key) for key, value in given.items() if not known[key].of_model}
-    fields = {key: value for key, value in given.items() if known[key].of_model}
-    if whole is not None or fields:
-        training["config"] = replace(whole if whole is not None else parameters["config"].default, fields)
+    outer_first = sorted((known[key] for key in given), key=lambda argument: len(argument.path))
+    training = {a.name: decode(a.kind, given[a.name], a.name) for a in outer_first if len(a.path) == 1}
+    config = whole if whole is not None else getattr(parameters.get("config"), "default", None)
+    for argument in outer_first:
+        if len(argument.path) > 1:
+            config = _changed(config, argument.path[1:], given[argument.name])
+    if whole is not None or len(training) < len(given):
+        training["config"] = config
     return training
+
+
+def _changed(config: Any, path: tuple[str, ...], value: Any) -> Any:
+    """A config with the field at `path` changed."""
+    name, *rest = path
+    return replace(config, {name: _changed(getattr(config, name), tuple(rest), value) if rest else value})
 
 
 def create(name: str, **config: Any) -> Model:

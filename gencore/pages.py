@@ -89,6 +89,7 @@ def _config_fields(made: ast.Call, tree: ast.Module, of_recipe: dict[str, str]) 
     """The fields of the config that the call makes, with the call's own values."""
     given = {keyword.arg: keyword.value for keyword in made.keywords}
     fields: dict[str, Argument] = {}
+    inner: dict[str, Argument] = {}
     name = made.func.id if isinstance(made.func, ast.Name) else ""
     for kind, home in reversed(_ancestry(name, tree)):
         meanings = _meanings(ast.get_docstring(kind) or "") | of_recipe
@@ -99,7 +100,9 @@ def _config_fields(made: ast.Call, tree: ast.Module, of_recipe: dict[str, str]) 
                     value = given.get(field, statement.value)
                     shown = _kind(statement.annotation, home)
                     fields[field] = _argument(field, shown, value, meanings, of_model=True)
-    return list(fields.values())
+                    if isinstance(value, ast.Call):
+                        inner |= {a.name: a for a in _config_fields(value, home, of_recipe)}
+    return [*fields.values(), *(a for name, a in inner.items() if name not in fields)]
 
 
 def _ancestry(name: str, tree: ast.Module) -> list[tuple[ast.ClassDef, ast.Module]]:

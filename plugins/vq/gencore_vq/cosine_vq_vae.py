@@ -14,8 +14,7 @@ logit-Laplace losses; codes that nobody uses begin anew under "ema" only.
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore_vq.parts.codebook import Update
-from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+from gencore_vq.vq_vae import SingleBook, VectorQuantization, VQVAEConfig, two_stages
 
 SYSTEM = SystemSpec(
     name="cosine-vq-vae",
@@ -45,35 +44,19 @@ SYSTEM = SystemSpec(
 
 def cosine_vq_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
-    num_classes: int | None = None,
+    config: VQVAEConfig = VQVAEConfig(
+        data_shape=(1, 8, 8), code_dim=8, update="gradient", quantizer=SingleBook(unit_length=True)
+    ),
     steps: int = 2000,
     prior_steps: int | None = None,
     batch_size: int = 64,
-    num_codes: int = 64,
-    code_dim: int = 8,
-    width: int = 32,
-    update: Update = "gradient",
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
     kmeans_iterations: int = 0,
-    prior_width: int = 80,
-    prior_layers: int = 4,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`decay` and `restart_below` are those of update="ema"."""
-    config = VQVAEConfig(
-        data_shape=data_shape,
-        num_codes=num_codes,
-        code_dim=code_dim,
-        width=width,
-        update=update,
-        prior_width=prior_width,
-        prior_layers=prior_layers,
-        num_classes=num_classes,
-        unit_length=True,
-    )
     objective = VectorQuantization(
         commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
     )

@@ -13,8 +13,7 @@ draws all codes of the first group before those of the second.
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore_vq.parts.codebook import Update
-from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+from gencore_vq.vq_vae import GroupedBooks, VectorQuantization, VQVAEConfig, two_stages
 
 SYSTEM = SystemSpec(
     name="grouped-vq-vae",
@@ -46,37 +45,17 @@ SYSTEM = SystemSpec(
 
 def grouped_vq_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
-    num_classes: int | None = None,
+    config: VQVAEConfig = VQVAEConfig(data_shape=(1, 8, 8), num_codes=16, quantizer=GroupedBooks()),
     steps: int = 2000,
     prior_steps: int | None = None,
     batch_size: int = 64,
-    num_codes: int = 16,
-    groups: int = 4,
-    code_dim: int = 16,
-    width: int = 32,
-    update: Update = "ema",
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
     kmeans_iterations: int = 10,
-    prior_width: int = 80,
-    prior_layers: int = 4,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`groups` books of `num_codes` codes, each for code_dim / groups channels."""
-    config = VQVAEConfig(
-        data_shape=data_shape,
-        num_codes=num_codes,
-        code_dim=code_dim,
-        width=width,
-        update=update,
-        prior_width=prior_width,
-        prior_layers=prior_layers,
-        num_classes=num_classes,
-        quantizer="grouped",
-        books=groups,
-    )
     objective = VectorQuantization(
         commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
     )

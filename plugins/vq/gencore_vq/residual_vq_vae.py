@@ -14,7 +14,7 @@ gencore_vq.parts.prior, coarse codes first.
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig, two_stages
+from gencore_vq.vq_vae import ResidualBooks, VectorQuantization, VQVAEConfig, two_stages
 
 SYSTEM = SystemSpec(
     name="residual-vq-vae",
@@ -46,37 +46,17 @@ SYSTEM = SystemSpec(
 
 def residual_vq_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
-    num_classes: int | None = None,
+    config: VQVAEConfig = VQVAEConfig(data_shape=(1, 8, 8), num_codes=16, quantizer=ResidualBooks()),
     steps: int = 2000,
     prior_steps: int | None = None,
     batch_size: int = 64,
-    num_codes: int = 16,
-    books: int = 4,
-    book_dropout: bool = True,
-    code_dim: int = 16,
-    width: int = 32,
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
     kmeans_iterations: int = 10,
-    prior_width: int = 80,
-    prior_layers: int = 4,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`books` books of `num_codes` codes in a row; `book_dropout`: train for any number of them."""
-    config = VQVAEConfig(
-        data_shape=data_shape,
-        num_codes=num_codes,
-        code_dim=code_dim,
-        width=width,
-        prior_width=prior_width,
-        prior_layers=prior_layers,
-        num_classes=num_classes,
-        quantizer="residual",
-        books=books,
-        book_dropout=book_dropout,
-    )
     objective = VectorQuantization(
         commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
     )

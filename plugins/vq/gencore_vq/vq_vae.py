@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,12 +59,54 @@ SYSTEM = SystemSpec(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SingleBook:
+    """One book. `unit_length`: latents and codes lie on the sphere."""
+
+    unit_length: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedBooks:
+    """`groups` books that share the channels out."""
+
+    groups: int = 4
+
+    def __post_init__(self) -> None:
+        check(self.groups > 0, "groups", self.groups, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualBooks:
+    """`books` books in a row, each on what the ones before left. `book_dropout`: trained for any number of them."""
+
+    books: int = 4
+    book_dropout: bool = True
+
+    def __post_init__(self) -> None:
+        check(self.books > 0, "books", self.books, "at least 1")
+
+
+def _nested_books(old: dict[str, Any]) -> dict[str, Any]:
+    """The fields of version 1 (quantizer, books, book_dropout, unit_length) as a config of the quantizer."""
+    kind, books = old.pop("quantizer", "single"), old.pop("books", 1)
+    dropout, unit_length = old.pop("book_dropout", False), old.pop("unit_length", False)
+    nested: dict[str, dict[str, Any]] = {
+        "single": {"unit_length": unit_length},
+        "grouped": {"groups": books},
+        "residual": {"books": books, "book_dropout": dropout},
+    }
+    return {**old, "quantizer": nested[kind]}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class VQVAEConfig(ModelConfig):
     """Images whose sides are multiples of 4; a code, or one code a book, for each 4 x 4 pixels.
 
-    `quantizer`: "single", one book; "grouped", `books` books that share the channels out; "residual", `books` books
-    in a row. `book_dropout`: residual only, see ResidualCodebook. `unit_length`: latents and codes on the sphere.
+    `num_codes`: in each book. `code_dim`: channels of a code's vector. `update`: how the codebook learns.
     """
+
+    version: ClassVar[int] = 2
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _nested_books}
 
     data_shape: tuple[int, int, int] = (1, 32, 32)
     num_codes: int = 64
@@ -75,10 +117,7 @@ class VQVAEConfig(ModelConfig):
     prior_width: int = 80
     prior_layers: int = 4
     num_classes: int | None = None
-    quantizer: Literal["single", "grouped", "residual"] = "single"
-    books: int = 1
-    book_dropout: bool = False
-    unit_length: bool = False
+    quantizer: SingleBook | GroupedBooks | ResidualBooks = SingleBook()
 
     def __post_init__(self) -> None:
         sides = self.data_shape[1:]
@@ -92,24 +131,23 @@ class VQVAEConfig(ModelConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
         check(self.residual_blocks >= 0, "residual_blocks", self.residual_blocks, "0 or more")
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
-        self._check_books()
+        whole = not isinstance(self.quantizer, GroupedBooks) or self.code_dim % self.quantizer.groups == 0
+        check(whole, "code_dim", self.code_dim, f"a multiple of the number of groups ({self.quantizer})")
+        learns = not isinstance(self.quantizer, ResidualBooks) or self.update == "ema"
+        check(learns, "update", self.update, '"ema" for residual books')
 
-    def _check_books(self) -> None:
-        kind = self.quantizer
-        fits = self.books == 1 if kind == "single" else self.books > 0
-        check(fits, "books", self.books, '1 for quantizer "single", at least 1 for "grouped" and "residual"')
-        whole = kind != "grouped" or self.code_dim % self.books == 0
-        check(whole, "code_dim", self.code_dim, f"a multiple of the number of books, {self.books}")
-        residual = kind == "residual"
-        check(not residual or self.update == "ema", "update", self.update, '"ema" for quantizer "residual"')
-        check(not (residual and self.unit_length), "unit_length", self.unit_length, 'false for quantizer "residual"')
-        check(residual or not self.book_dropout, "book_dropout", self.book_dropout, f"false for quantizer {kind!r}")
+    @property
+    def books(self) -> int | None:
+        """The number of books that give a place a code each; None for a single one."""
+        if isinstance(self.quantizer, SingleBook):
+            return None
+        return self.quantizer.groups if isinstance(self.quantizer, GroupedBooks) else self.quantizer.books
 
     @property
     def code_shape(self) -> tuple[int, ...]:
         """The codes of one image: rows and columns, after the books where there are several."""
         grid = self.data_shape[1] // 4, self.data_shape[2] // 4
-        return grid if self.quantizer == "single" else (self.books, *grid)
+        return grid if self.books is None else (self.books, *grid)
 
 
 class ResidualBlock(nn.Module):
@@ -134,10 +172,12 @@ class UnitLength(nn.Module):
 
 def make_codebook(config: VQVAEConfig) -> Codebook | ResidualCodebook:
     """The codebook that the config asks for."""
-    if config.quantizer == "residual":
-        return ResidualCodebook(config.num_codes, config.code_dim, books=config.books, dropout=config.book_dropout)
-    groups = config.books if config.quantizer == "grouped" else None
-    return Codebook(config.num_codes, config.code_dim, config.update, groups=groups, unit_length=config.unit_length)
+    kind = config.quantizer
+    if isinstance(kind, ResidualBooks):
+        return ResidualCodebook(config.num_codes, config.code_dim, books=kind.books, dropout=kind.book_dropout)
+    if isinstance(kind, GroupedBooks):
+        return Codebook(config.num_codes, config.code_dim, config.update, groups=kind.groups)
+    return Codebook(config.num_codes, config.code_dim, config.update, unit_length=kind.unit_length)
 
 
 class VQVAE(Model):
@@ -157,7 +197,7 @@ class VQVAE(Model):
             nn.Conv2d(width, width, 4, 2, 1),
             *blocks[: config.residual_blocks],
             nn.Conv2d(width, config.code_dim, 1),
-            *([UnitLength()] if config.unit_length else []),
+            *([UnitLength()] if config.quantizer == SingleBook(unit_length=True) else []),
         )
         self.codebook = make_codebook(config)
         self.decoder = nn.Sequential(
@@ -174,7 +214,7 @@ class VQVAE(Model):
             width=config.prior_width,
             layers=config.prior_layers,
             num_classes=config.num_classes,
-            books=config.books,
+            books=config.books or 1,
         )
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
@@ -189,8 +229,9 @@ class VQVAE(Model):
         A residual model also takes the codes of its first books only. Raises GencoreError for codes that do not fit.
         """
         shape = self.config.code_shape
-        if self.config.quantizer == "residual" and z.ndim == 4:
-            shape = (min(max(z.shape[1], 1), self.config.books), *shape[1:])
+        kind = self.config.quantizer
+        if isinstance(kind, ResidualBooks) and z.ndim == 4:
+            shape = (min(max(z.shape[1], 1), kind.books), *shape[1:])
         check_codes(z, shape, self.config.num_codes)
         return self.decode(self.codebook.lookup(z))
 
@@ -353,37 +394,20 @@ def two_stages(
 
 def vq_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
-    num_classes: int | None = None,
+    config: VQVAEConfig = VQVAEConfig(data_shape=(1, 8, 8)),
     steps: int = 2000,
     prior_steps: int | None = None,
     batch_size: int = 64,
-    num_codes: int = 64,
-    code_dim: int = 16,
-    width: int = 32,
-    update: Literal["ema", "gradient"] = "ema",
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
     kmeans_iterations: int = 0,
-    prior_width: int = 80,
-    prior_layers: int = 4,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """Two stages: `steps` of the autoencoder, then `prior_steps` (as many if None) of the prior over its codes.
 
     `kmeans_iterations`: steps of k-means on the first batch from which the codebook begins; 0: at random, as published.
     """
-    config = VQVAEConfig(
-        data_shape=data_shape,
-        num_codes=num_codes,
-        code_dim=code_dim,
-        width=width,
-        update=update,
-        prior_width=prior_width,
-        prior_layers=prior_layers,
-        num_classes=num_classes,
-    )
     objective = VectorQuantization(
         commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
     )

@@ -13,7 +13,7 @@ from gencore.config import from_json
 from gencore.data import InMemory
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_vq.parts.prior import CodePrior, code_nats
-from gencore_vq.vq_vae import VectorQuantization, VQVAEConfig
+from gencore_vq.vq_vae import GroupedBooks, ResidualBooks, SingleBook, VectorQuantization, VQVAEConfig
 
 SMALL = {"data_shape": [1, 8, 8], "width": 4, "prior_width": 8, "prior_layers": 1}
 IMAGE_SYSTEMS = ("vq-vae", "grouped-vq-vae", "residual-vq-vae", "cosine-vq-vae")
@@ -98,12 +98,11 @@ def test_training_refuses_bad_images(x: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"books": 2}, 'books is 2; expected 1 for quantizer "single"'),
-        ({"quantizer": "grouped", "books": 0}, "books is 0"),
-        ({"quantizer": "grouped", "books": 3}, "code_dim is 16; expected a multiple of the number of books, 3"),
-        ({"quantizer": "residual", "books": 2, "update": "gradient"}, "update is 'gradient'"),
-        ({"quantizer": "residual", "books": 2, "unit_length": True}, "unit_length is True"),
-        ({"book_dropout": True}, "book_dropout is True; expected false for quantizer 'single'"),
+        ({"quantizer": {"books": 0, "book_dropout": False}}, "books is 0"),
+        ({"quantizer": {"groups": 0}}, "groups is 0"),
+        ({"quantizer": {"groups": 3}}, "code_dim is 16; expected a multiple of the number of groups"),
+        ({"quantizer": {"books": 2}, "update": "gradient"}, "update is 'gradient'"),
+        ({"quantizer": {"books": 2, "unit_length": True}}, "unknown key 'unit_length'"),
         ({"quantizer": "tree"}, "quantizer is 'tree'"),
     ],
 )
@@ -149,3 +148,26 @@ def test_each_book_has_its_own_embeddings_and_logits() -> None:
     torch.testing.assert_close(after[:2], before[:2] + shift)
     torch.testing.assert_close(after[2], before[2])
     assert not torch.allclose(after[3], before[3]), "place 3 sees the code of place 2, which is the second book's"
+
+
+OLD = {"data_shape": [1, 8, 8], "num_codes": 16, "code_dim": 4, "width": 8, "residual_blocks": 2, "update": "ema"}
+OLD |= {"prior_width": 8, "prior_layers": 1, "num_classes": None}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"quantizer": "single", "books": 1, "book_dropout": False, "unit_length": True}, SingleBook(unit_length=True)),
+        ({"quantizer": "grouped", "books": 2, "book_dropout": False, "unit_length": False}, GroupedBooks(groups=2)),
+        ({"quantizer": "residual", "books": 3, "book_dropout": True, "unit_length": False}, ResidualBooks(books=3)),
+    ],
+)
+def test_configs_of_version_1_are_read(flags: dict[str, Any], expected: Any) -> None:
+    """As models published before the quantizer had a config of its own have them."""
+    assert from_json(VQVAEConfig, {**OLD, **flags}, version=1).quantizer == expected
+
+
+def test_a_field_of_the_quantizer_is_reached_by_its_name() -> None:
+    assert gencore.recipe("residual-vq-vae", books=2, book_dropout=False).config.code_shape == (2, 2, 2)
+    with pytest.raises(GencoreError, match="books is 'two'"):
+        gencore.recipe("residual-vq-vae", books="two")
