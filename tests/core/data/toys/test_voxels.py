@@ -53,7 +53,7 @@ def test_pieces_are_counted_by_faces() -> None:
     grids[1, 0, 0, :2] = 1  # a pair, and one across a corner
     grids[1, 1, 1, 2] = 1
     grids[2] = 1
-    grids[3, 0, 0, 0] = grids[3, 2, 2, 2] = 1
+    grids[3, 0, 0, 0] = grids[3, 1, 1, 0] = 1  # joined by an edge alone
     torch.testing.assert_close(largest_piece(grids), torch.tensor([0, 2 / 3, 1, 0.5]))
 
 
