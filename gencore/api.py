@@ -100,7 +100,13 @@ def create(name: str, **config: Any) -> Model:
     Raises GencoreError for an unknown field or value. Weights come from torch's global random state.
     """
     made = recipe(name)
-    model = made.model(replace(made.config, config))
+    changed, known = made.config, _fields(made.config, ())
+    for key in config:
+        if key not in known:
+            raise GencoreError(f"{type(changed).__name__} has no field {key!r}.{suggest(key, known)}")
+    for key in sorted(config, key=lambda key: len(known[key].path)):
+        changed = _changed(changed, known[key].path, config[key])
+    model = made.model(changed)
     model.system = name
     return model
 
