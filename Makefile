@@ -2,7 +2,7 @@
 PYTHON ?= python
 export OMP_NUM_THREADS = 1
 
-.PHONY: check test behaviour kernels bench bench-report format
+.PHONY: check test test-times behaviour zoo kernels bench bench-report format
 
 check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) -m ruff check .
@@ -10,9 +10,18 @@ check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) -m mypy
 	lint-imports
 	$(PYTHON) tools/check_size.py
+	$(PYTHON) -m tools.zoo --check
 
 test:  ## all tests, on two processes of one thread
 	$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+test-times:  ## all tests, then a table of their seconds by system and kind
+	$(PYTHON) -m pytest -n 2 --dist loadgroup --junitxml build/tests.xml
+	$(PYTHON) tools/test_times.py build/tests.xml
+
+zoo:  ## the behaviour tests, then docs/zoo.md from what they measured
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m behaviour
+	$(PYTHON) -m tools.zoo
 
 behaviour:  ## only the little trainings
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m behaviour

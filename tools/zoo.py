@@ -1,0 +1,93 @@
+"""docs/zoo.md: one row a system, from what the behaviour tests measured. `make zoo` runs them first.
+
+bench/results/zoo.json holds the rows; those in build/zoo (written by the fixture `measured`) replace older ones of the
+same system and sentence. With --check nothing is written: systems without a row, and a page that does not agree with
+the rows, are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gencore.pages import read_page
+from gencore.registry import list_systems
+from gencore.spec import SystemSpec
+
+ROOT = Path(__file__).parent.parent
+RECORD, PAGE, NEW = ROOT / "bench/results/zoo.json", ROOT / "docs/zoo.md", ROOT / "build/zoo"
+
+Row = dict[str, Any]
+
+HEAD = """# The zoo
+
+One row a system: what defines it, as its behaviour test measures it on a little seeded training, and the same figure
+with the system's own term off (the ablated twin), which must miss the bar. `make zoo` makes this page; nothing in it is
+written by hand.
+"""
+
+
+def merged(old: list[Row], new: list[Row]) -> list[Row]:
+    """The rows, newer ones in the place of older ones of the same system and sentence; in a fixed order."""
+    rows = {(row["system"], row["defines"]): row for row in (*old, *new)}
+    return [rows[key] for key in sorted(rows)]
+
+
+def number(value: float | None) -> str:
+    """Three digits."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def entry(spec: SystemSpec, row: Row | None) -> str:
+    """A line of the table."""
+    page = read_page(spec).path.relative_to(ROOT).as_posix()
+    arxiv = f" [{spec.paper.arxiv}](https://arxiv.org/abs/{spec.paper.arxiv})" if spec.paper.arxiv else ""
+    cells = [f"[{spec.name}](../{page})", f"{spec.paper.authors} {spec.paper.year}{arxiv}"]
+    if row is None:
+        cells += ["not measured yet", "", "", "", ""]
+    else:
+        bar = ("< " if row["better"] == "lower" else "> ") + number(row["bar"])
+        cells += [row["defines"], number(row["figure"]), number(row["twin"]), bar, number(row["cpu_seconds"])]
+    return "| " + " | ".join(cells) + " |"
+
+
+def page(specs: list[SystemSpec], rows: list[Row]) -> str:
+    """The whole of docs/zoo.md."""
+    text = [HEAD]
+    for family, members in itertools.groupby(specs, key=lambda spec: spec.family):
+        text += [f"## {family}\n", "| system | paper | what defines it | figure | twin | bar | CPU-s |"]
+        text += ["|---|---|---|---|---|---|---|"]
+        for spec in members:
+            own = [row for row in rows if row["system"] == spec.name] or [None]
+            text += [entry(spec, row) for row in own]
+        text += [""]
+    return "\n".join(text)
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    specs = [spec for spec in list_systems() if spec.page.startswith("gencore_")]
+    old = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+    names = {spec.name for spec in specs}
+    new = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(NEW.glob("*.json"))]
+    rows = [row for row in (old if check else merged(old, new)) if row["system"] in names]
+    if not check:
+        RECORD.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page(specs, rows), encoding="utf-8")
+        return 0
+    problems = [f"no row: {spec.name}" for spec in specs if spec.name not in {row["system"] for row in rows}]
+    if PAGE.read_text(encoding="utf-8") != page(specs, rows):
+        problems.append("docs/zoo.md does not agree with bench/results/zoo.json: run make zoo")
+    sys.stdout.write("".join(f"{line}\n" for line in problems))
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
