@@ -10,12 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gencore.data.augmentation import augmented as augmented
+    from gencore.data.augmentation import degraded as degraded
     from gencore.data.batches import Batches as Batches
+    from gencore.data.fingerprint import fingerprint as fingerprint
     from gencore.data.names import list_data as list_data
     from gencore.data.opening import open_source as open_source
     from gencore.data.source import Batch as Batch
     from gencore.data.source import Source as Source
     from gencore.data.source import check_batch as check_batch
+    from gencore.data.source import conditions_of as conditions_of
     from gencore.data.sources.arrays import arrays as arrays
     from gencore.data.sources.bundled import digits as digits
     from gencore.data.sources.dataset import from_dataset as from_dataset
@@ -35,6 +39,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "arrays": "sources.arrays",
+    "augmented": "augmentation",
+    "degraded": "augmentation",
+    "conditions_of": "source",
+    "fingerprint": "fingerprint",
     "Batches": "batches",
     "from_dataset": "sources.dataset",
     "digits": "sources.bundled",

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gencore.data.flatten import flatten, is_grey, peak
 from gencore.data.ranges import DataRange
@@ -81,6 +81,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise GencoreError(f"{path} has vanished since the folder was listed. Put it back, or start anew.") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(path, f"{error}; PIL.Image.MAX_IMAGE_PIXELS sets the limit") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            path, "UnidentifiedImageError: its content is of no known kind"
+        ) from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to
         raise UnreadableImageError(path, f"{type(error).__name__}: {error}".rstrip(".")) from error
 
@@ -100,17 +104,22 @@ def read_peak(path: Path) -> tuple[int, int]:
 def read_pixels(path: Path, how: Decoding) -> npt.NDArray[np.uint8]:
     """The file's pixels, (size, size, channels) uint8. Raises as read_header does."""
     with _opened(path) as image:
-        width, height = image.size
-        scale = 1 if how.half else _draft(image, how.size)
-        flat = flatten(image, how.channels, how.data_range, str(path))
-        turn = image.getexif().get(_ORIENTATION, 1)  # after decoding: Pillow turns TIFF files itself
-        if how.half:
-            flat, turn = _half(flat.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else flat, how.half), 1
-        if scale == 1:
-            width, height = flat.size
-        square = fit_square(flat, how.size, _central_square(width, height, turn), scale)
-        upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
-        return np.asarray(upright).reshape(how.size, how.size, how.channels)
+        return pixels_of(image, how, str(path))
+
+
+def pixels_of(image: Image.Image, how: Decoding, name: str) -> npt.NDArray[np.uint8]:
+    """An image's pixels, (size, size, channels) uint8. Raises ValueError for floats and values out of range."""
+    width, height = image.size
+    scale = 1 if how.half else _draft(image, how.size)
+    flat = flatten(image, how.channels, how.data_range, name)
+    turn = image.getexif().get(_ORIENTATION, 1)  # after decoding: Pillow turns TIFF files itself
+    if how.half:
+        flat, turn = _half(flat.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else flat, how.half), 1
+    if scale == 1:
+        width, height = flat.size
+    square = fit_square(flat, how.size, _central_square(width, height, turn), scale)
+    upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
+    return np.asarray(upright).reshape(how.size, how.size, how.channels)
 
 
 def _draft(image: Image.Image, size: int) -> int:

@@ -88,11 +88,11 @@ def _wide_samples(image: Image.Image, layout: str | None) -> tuple[Samples, Samp
         return None
     kind, order = match.groups()
     if kind == "LA":  # both bytes of both samples, as if they were four samples of 8 bits
-        both: Samples = _decoded(image, "RGBA") @ np.array([[256.0, 0], [1, 0], [0, 256], [0, 1]])
+        both = _decoded(image, "RGBA").astype(np.float64) @ np.array([[256.0, 0], [1, 0], [0, 256], [0, 1]])
         return both[..., 0], both[..., 1] / WIDE
     # Pillow keeps the higher byte of each sample; in the other byte order that is the lower one
     other = _again(image)
-    deep: Samples = _decoded(image, layout) * 256.0 + _decoded(other, f"{kind};16{_OTHER_ORDER[order]}")
+    deep = _decoded(image, layout).astype(np.float64) * 256 + _decoded(other, f"{kind};16{_OTHER_ORDER[order]}")
     if kind == "RGBA":
         return deep[..., :3], deep[..., 3] / WIDE
     return deep[..., :3], None if key is None else (deep != np.array(key)).any(-1).astype(np.float64)

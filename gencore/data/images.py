@@ -56,10 +56,13 @@ def to_pil(x: Tensor) -> Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def from_pil(image: Image, channels: Literal[1, 3] | None = None) -> Tensor:
+def from_pil(
+    image: Image, channels: Literal[1, 3] | None = None, data_range: tuple[float, float] | None = None
+) -> Tensor:
     """A PIL image of any mode as (C, H, W) float32 in [-1, 1]; C is 1 for grey modes and 3 for others if None.
 
-    Transparency is laid over white; 16 bits are scaled to 8. Raises GencoreError for float images.
+    Transparency is laid over white; 16 bits are scaled to 8. data_range: the (low, high) of its stored samples, None
+    for all that their depth holds. Raises GencoreError for float images, and for samples out of range.
     """
     import numpy as np
 
@@ -67,7 +70,7 @@ def from_pil(image: Image, channels: Literal[1, 3] | None = None) -> Tensor:
 
     wanted = channels or (1 if is_grey(image) else 3)
     try:
-        pixels = np.array(flatten(image, wanted))
+        pixels = np.array(flatten(image, wanted, data_range))
     except ValueError as error:
         raise GencoreError(f"a PIL image of mode {image.mode} cannot be used: {error}.") from error
     return from_uint8(rearrange(torch.from_numpy(pixels), "h w ... -> (...) h w"))

@@ -25,6 +25,7 @@ class Use(enum.IntEnum):
     TABLE = 1
     SEED = 2
     SPLIT = 3
+    AUGMENT = 4
 
 
 def raw(seed: int, number: int, count: int, use: Use) -> npt.NDArray[np.uint64]:

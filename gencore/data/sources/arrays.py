@@ -224,8 +224,10 @@ def _bounds(x: Tensor, what: str) -> tuple[float, float]:
     found = []
     for index in torch.arange(len(x)).split(rows):
         part = x[int(index[0]) : int(index[-1]) + 1]
-        number = part.float() if part.is_floating_point() else part.double()
-        found.append(finite_bounds(number, what, index))
+        if part.is_floating_point():
+            found.append(finite_bounds(part.float(), what, index))
+        else:  # NumPy has the least and greatest of every type, in place
+            found.append((float(part.numpy().min()), float(part.numpy().max())))
     return min(low for low, _ in found), max(high for _, high in found)
 
 

@@ -213,7 +213,7 @@ def _described(
             f"condition is {condition!r}, but {root} holds no metadata.jsonl, metadata.csv or list_attr_celeba.txt."
         )
     names = [file.relative_to(root).as_posix() for file in files]
-    described, further = condition_from(read_metadata(path), names, condition, path)
+    described, further = condition_from(read_metadata(path), names, condition, path.name)
     return (described,), further
 
 

@@ -97,7 +97,7 @@ def _celeba(lines: Sequence[str], path: Path) -> Rows:
 
 
 def condition_from(
-    rows: Rows, files: Sequence[str], wanted: str, path: Path
+    rows: Rows, files: Sequence[str], wanted: str, where: str
 ) -> tuple[Tokens | Attributes, Mapping[str, Tensor]]:
     """The condition that `wanted` names, and its tensor by key, a row for each of `files`.
 
@@ -106,17 +106,17 @@ def condition_from(
     Raises GencoreError for a column or a picture that does not stand there, and for mixed kinds.
     """
     if missing := [name for name in files if name not in rows]:
-        raise GencoreError(f"{path.name} says nothing of {len(missing)} pictures: {shown(missing)}.")
+        raise GencoreError(f"{where} says nothing of {len(missing)} pictures: {shown(missing)}.")
     columns = list(next(iter(rows.values())))
     names = columns if wanted == "attributes" and wanted not in columns else [w.strip() for w in wanted.split(",")]
     if unknown := [name for name in names if name not in columns]:
-        raise GencoreError(f"{path.name} has no column {unknown[0]!r}.{suggest(unknown[0], columns)}")
+        raise GencoreError(f"{where} has no column {unknown[0]!r}.{suggest(unknown[0], columns)}")
     values = [[rows[file][name] for name in names] for file in files]
     numbers = [[_number(value) for value in row] for row in values]
     if all(number is not None for row in numbers for number in row):
         return _attributes(tuple(names), torch.tensor(numbers, dtype=torch.float64))
     if len(names) > 1 or not all(isinstance(row[0], str) for row in values):
-        raise GencoreError(f"{path.name}: {shown(names)} are not all numbers; expected numbers, or one column of text.")
+        raise GencoreError(f"{where}: {shown(names)} are not all numbers; expected numbers, or one column of text.")
     return _tokens([row[0] for row in values])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -64,11 +65,9 @@ def open_unpaired(directory: str, options: OpenOptions) -> Source:
             f"{root} holds {shown(inside) or 'no folders'}; expected trainA, trainB, testA and testB, or two folders."
         )
     first, second = (_open(root / name, options) for name in names)
-    if first.shape[0] != second.shape[0]:
-        in_colour = OpenOptions(image_size=options.image_size, skip_corrupt=options.skip_corrupt, channels=3)
-        first, second = (
-            folder if folder.shape[0] == 3 else _open(folder.root, in_colour, folder) for folder in (first, second)
-        )
+    if first.shape[0] != second.shape[0]:  # a grey and a coloured folder: both in colour
+        coloured = dataclasses.replace(options, channels=3)
+        first, second = (f if f.shape[0] == 3 else _open(f.root, coloured) for f in (first, second))
     return unpaired(first, second)
 
 
@@ -94,13 +93,13 @@ def _part(folder: Path, options: OpenOptions) -> Path:
     raise GencoreError(f"{folder} holds {shown(sorted(inside))}, and split is {options.split!r}: no such part.")
 
 
-def _open(folder: Path, options: OpenOptions, like: ImageFolder | None = None, half: Half | None = None) -> ImageFolder:
+def _open(folder: Path, options: OpenOptions, half: Half | None = None) -> ImageFolder:
     return image_folder(
         folder,
         options.image_size,
         options.channels,
         options.skip_corrupt,
-        data_range=like.how.data_range if like else options.data_range,
+        data_range=options.data_range,
         labels=options.labels and half is None,
         condition=options.column,
         half=half,

@@ -160,9 +160,7 @@ def registry_with(*data: DataName) -> Registry:
     family = Family(name="strange", summary="a stranger's", systems=(), data=data)
     plugin = Plugin(name="strange", target="x:y", distribution="d", version="1", family=family)
     registry = Registry(list)
-    registry.__dict__["plugins"] = (
-        Plugin(name="strange", target=entry.value, distribution="d", version="1", family=family),
-    )
+    registry.__dict__["plugins"] = (plugin,)
     return registry
 
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
+import resource
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gencore.data import arrays
+from gencore.conditions import ClassLabel, Image
+from gencore.data import arrays, check_batch
+from gencore.data.source import conditions_of
+from gencore.data.sources.arrays import OnDisk
 from gencore.errors import GencoreError, NonFiniteError
 
 RANDOM = np.random.Generator(np.random.Philox(key=5))
@@ -180,3 +188,171 @@ def test_paths_that_are_no_array_files(tmp_path: Path) -> None:
     (tmp_path / "empty.npy").write_bytes(b"")
     with pytest.raises(GencoreError, match="cannot be read"):
         arrays(tmp_path / "empty.npy")
+
+
+@pytest.mark.parametrize("key", ["target", "targets", "Label", "LABELS", "Y"])
+def test_labels_by_other_names_are_taken(tmp_path: Path, key: str) -> None:
+    members = {"x": BYTES, key: np.array([0, 1, 2, 0, 1, 2])}
+    np.savez(tmp_path / "data.npz", **members)
+    for source in (arrays(members), arrays(tmp_path / "data.npz")):
+        assert everything(source)["label"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_inputs_and_further_streams_are_taken_checked_and_resized(tmp_path: Path) -> None:
+    members = {"x": BYTES, "x_input": SIGNED[: len(BYTES)], "x_b": BYTES[:, 0], "y": np.arange(6) % 2}
+    np.savez(tmp_path / "data.npz", **members)
+    for data in (members, tmp_path / "data.npz"):
+        source = arrays(data)  # type: ignore[arg-type]
+        batch = everything(source)
+        check_batch(batch, source)
+        assert set(batch) == {"x", "x_input", "x_b", "label", "index"}
+        assert torch.equal(batch["x_input"], torch.from_numpy(members["x_input"]))
+        assert conditions_of(source) == (Image(shape=(3, 8, 9)), ClassLabel(count=2))
+    small = everything(arrays(members, image_size=4))
+    assert {key: tuple(small[key].shape) for key in ("x", "x_input", "x_b")} == {
+        "x": (6, 3, 4, 4),
+        "x_input": (6, 3, 4, 4),
+        "x_b": (6, 1, 4, 4),
+    }
+    with pytest.raises(GencoreError, match=r"x_input of arrays .*\[0, 1\]"):
+        arrays(members | {"x_input": (SIGNED + 1) / 2})
+    with pytest.raises(GencoreError, match="x_b of arrays has 5 rows; expected 6"):
+        arrays(members | {"x_b": BYTES[:5]})
+
+
+def test_members_that_nobody_asked_for_are_named_and_not_read(tmp_path: Path) -> None:
+    """A member of 8 GB of zeros, in 8 MB: named at once."""
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("x.npy", "w") as member:
+            np.lib.format.write_array(member, BYTES)
+        with archive.open("extra.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (2**28,)})
+            for _ in range(16):
+                member.write(bytes(2**24))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(GencoreError, match=r"no use for its members \['extra'\]"):
+        arrays(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16
+    with pytest.raises(GencoreError, match=r"no use for \['mask'\]"):
+        arrays({"x": BYTES, "mask": BYTES})
+
+
+def test_headers_that_lie_are_found_before_anything_is_read(tmp_path: Path) -> None:
+    def write(name: str, shape: tuple[int, ...], follows: bytes) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive, archive.open("x.npy", "w") as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            member.write(follows)
+        return tmp_path / name
+
+    with pytest.raises(GencoreError, match="gives .* uint8, .* bytes with itself, and the member has"):
+        arrays(write("long.npz", (2**50, 8, 8), bytes(64)))
+    with pytest.raises(GencoreError, match="It is damaged"):
+        arrays(write("short.npz", (1, 8, 8), bytes(65)))
+    with open(tmp_path / "long.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (2**50, 8, 8)})
+    with pytest.raises(GencoreError, match="is cut short"):
+        arrays(tmp_path / "long.npy")
+
+
+def test_more_than_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", x=BYTES)
+    monkeypatch.setattr("os.sysconf", lambda name: 30)
+    with pytest.raises(GencoreError, match="memory.* memory-mapped"):
+        arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("x", "options"),
+    [
+        (BYTES, {}),
+        (BYTES.transpose(0, 2, 3, 1), {}),
+        (BYTES[:, 0], {"image_size": 4}),
+        (SIGNED, {}),
+        (SIGNED.astype(">f8"), {"image_size": 4}),
+        (SIGNED[:, 0, 0], {}),
+        (BYTES.astype(np.uint16) * 16, {"data_range": (0, 4095)}),
+        (BYTES.astype(np.int32), {"data_range": (0, 255), "image_size": 4}),
+    ],
+)
+def test_a_large_file_stays_on_the_disk_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, x: np.ndarray, options: dict[str, object], order: str
+) -> None:
+    np.save(tmp_path / "a.npy", np.asarray(x, order=order))  # type: ignore[call-overload]
+    small = everything(arrays(tmp_path / "a.npy", **options))  # type: ignore[arg-type]
+    monkeypatch.setattr("gencore.data.sources.arrays.LARGE", 1)
+    monkeypatch.setattr("gencore.data.sources.arrays._CHUNK", 1000)
+    source = arrays(tmp_path / "a.npy", **options)  # type: ignore[arg-type]
+    assert isinstance(source, OnDisk)
+    large = everything(source)
+    check_batch(large, source)
+    assert torch.equal(small["x"], large["x"])
+    before = (tmp_path / "a.npy").read_bytes()
+    source.x.zero_()
+    assert (tmp_path / "a.npy").read_bytes() == before
+
+
+def test_a_mapped_file_is_checked_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.full((50, 6, 6), -0.5, np.float32)
+    x[41, 2, 2] = np.nan
+    np.save(tmp_path / "a.npy", x)
+    monkeypatch.setattr("gencore.data.sources.arrays.LARGE", 1)
+    monkeypatch.setattr("gencore.data.sources.arrays._CHUNK", 1000)
+    with pytest.raises(NonFiniteError, match="the first is example 41"):
+        arrays(tmp_path / "a.npy")
+
+
+@pytest.mark.slow
+def test_a_large_file_is_not_copied_into_memory(tmp_path: Path) -> None:
+    """3 GB, sparse: the process takes less than 1 GB of its own."""
+    with open(tmp_path / "a.npy", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (3 * 2**20, 32, 32)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.seek(3 * 2**30 - 1, 1)
+        file.write(b"\xff")
+    script = (
+        "import resource, sys, torch; from gencore.data import arrays;"
+        "source = arrays(sys.argv[1]); x = source.fetch(torch.tensor([0, len(source) - 1]))['x'];"
+        "assert x[0].max() == -1 and x[1].max() == 1;"
+        "status = open('/proc/self/status').read().split();"
+        "assert int(status[status.index('RssAnon:') + 1]) < 2**20, status"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.npy")], check=True, timeout=300)
+
+
+@pytest.mark.parametrize(("x", "high"), [(BYTES % 2, 1), (BYTES % 17, 16), (np.eye(8, dtype=np.uint8)[None] * 16, 16)])
+def test_nearly_black_arrays_need_a_range(x: np.ndarray, high: int) -> None:
+    with pytest.raises(GencoreError, match=f"whole numbers up to {high}, of 255.*--data-range 0,{high}"):
+        arrays(x)
+    scaled = everything(arrays(x, data_range=(0, high)))["x"]
+    reference = torch.from_numpy(x.astype(np.float64) / high * 2 - 1).float().view_as(scaled)
+    assert torch.allclose(scaled, reference, atol=1e-6)
+    assert everything(arrays(x, data_range=(0, 255)))["x"].max() == pytest.approx(high / 127.5 - 1, abs=1e-6)
+    assert len(arrays(np.zeros_like(x))) == len(x)
+
+
+def test_a_stated_range_is_held_to() -> None:
+    unit = (SIGNED + 1) / 2
+    torch.testing.assert_close(everything(arrays(unit, data_range=(0, 1)))["x"], torch.from_numpy(SIGNED))
+    with pytest.raises(GencoreError, match=r"values from 0 to 255; data_range says 0 to 100"):
+        arrays(np.arange(256, dtype=np.uint8).reshape(1, 16, 16), data_range=(0, 100))
+    with pytest.raises(GencoreError, match=r"data_range is \(2, 1\)"):
+        arrays(BYTES, data_range=(2, 1))
+    with pytest.raises(GencoreError, match="data_range is for images"):
+        arrays(SIGNED[:, 0, 0], data_range=(0, 1))
+
+
+def test_labels_beyond_belief_are_refused() -> None:
+    for largest in (10**12, 1000):
+        with pytest.raises(GencoreError, match=f"go up to {largest}, with 6 examples"):
+            arrays({"x": BYTES, "y": np.array([0, 1, 2, 3, 4, largest])})
+    assert arrays({"x": BYTES, "y": np.array([0, 1, 2, 3, 4, 999])}).num_classes == 1000
+    assert arrays({"x": BYTES, "y": np.array([0, 1, 2, 3, 4, 1000])}, num_classes=1001).num_classes == 1001
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("a.npy", "a.npz"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(GencoreError, match="is a FIFO"):
+            arrays(tmp_path / name)

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from gencore.conditions import ClassLabel
 from gencore.data import Batches, check_batch, from_dataset
+from gencore.data.source import conditions_of
 from gencore.errors import GencoreError, NonFiniteError
 
 X = torch.linspace(-1, 1, 10 * 12).reshape(10, 3, 2, 2)
@@ -104,3 +106,59 @@ def test_bad_numbers_and_iterables_are_refused() -> None:
 
     with pytest.raises(GencoreError, match="map-style"):
         from_dataset(Stream())
+
+
+@pytest.mark.parametrize("kind", ["tensor", "float", "list", "numpy", "text"])
+def test_one_hot_and_text_labels(kind: str) -> None:
+    numbers = [2, 0, 1, 2]
+    names = ("cat", "dog", "owl")
+    made = {
+        "tensor": lambda k: torch.eye(3, dtype=torch.long)[k],
+        "float": lambda k: torch.eye(3)[k],
+        "list": lambda k: [int(i == k) for i in range(3)],
+        "numpy": lambda k: np.eye(3, dtype=bool)[k],
+        "text": lambda k: names[k],
+    }[kind]
+    rows = Rows([(torch.ones(2), made(k)) for k in numbers])
+    source = from_dataset(rows, class_names=names)
+    assert source.fetch(torch.arange(4))["label"].tolist() == numbers
+    assert (source.num_classes, source.class_names) == (3, names)
+    assert conditions_of(source) == (ClassLabel(count=3, names=names),)
+    if kind != "text":
+        assert from_dataset(rows).num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (["cat", "cow"], {"class_names": ("cat", "dog")}, "label 'cow' at 1, which is the name of no class"),
+        (["cat", "cow"], {}, "class_names, for labels that are names"),
+        (["cat"], {"num_classes": 3}, "name of no class"),
+        ([[0, 1, 1]], {}, "one is 1 and the others are 0"),
+        ([[0, 1]], {"num_classes": 3}, "3 numbers of which one is 1"),
+        ([torch.tensor([0.5, 0.5])], {}, "one is 1"),
+        ([1], {"num_classes": 3, "class_names": ("a", "b")}, "num_classes is 3, and class_names has 2"),
+        ([{"a": 1}], {"num_classes": 3}, "label {'a': 1} at 0"),
+    ],
+)
+def test_labels_that_are_none(labels: list[Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(GencoreError, match=message):
+        from_dataset(Rows([(torch.ones(2), label) for label in labels]), **options)
+
+
+def test_what_is_returned_beside_x_and_label_is_named() -> None:
+    with pytest.raises(GencoreError, match=r"returns \['mask'\] beside x and label"):
+        from_dataset(Rows([{"x": torch.ones(2), "mask": torch.ones(2)}]))
+
+
+def test_one_rule_for_ranges() -> None:
+    mask = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
+    for rows in ([mask], [Image.fromarray(mask[0].numpy())]):
+        with pytest.raises(GencoreError, match="whole numbers up to 1, of 255"):
+            from_dataset(Rows(rows))
+        x = from_dataset(Rows(rows), value_range=(0, 1)).fetch(torch.arange(1))["x"]
+        assert x[0, 0].tolist() == [[-1, 1], [1, -1]]
+    counts = torch.tensor([[[0, 4095]]])
+    assert from_dataset(Rows([counts]), value_range=(0, 4095)).fetch(torch.arange(1))["x"].flatten().tolist() == [-1, 1]
+    with pytest.raises(GencoreError, match="values from 0 to 4095; data_range says 0 to 255"):
+        from_dataset(Rows([counts]), value_range=(0, 255))
