@@ -36,7 +36,7 @@ def test_one_round_by_hand() -> None:
 
 
 def test_the_gradient_takes_the_singular_vectors_for_constants() -> None:
-    """Of W / sigma, equation 12: with u, v the first pair, d / dW <G, W / sigma> = (G - <G, W / sigma> u v^T) / sigma."""
+    """With u, v the first pair, the gradient of <G, W / sigma> is (G - <G, W / sigma> u v^T) / sigma (equation 12)."""
     torch.manual_seed(0)
     weight = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     left, values, right = torch.linalg.svd(weight.detach())
