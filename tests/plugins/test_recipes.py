@@ -36,6 +36,8 @@ OTHER: dict[str, Any] = {
     "width": 16,
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
+    ("context-prediction", "patch_size"): 4,
+    ("egomotion", "num_turns"): 7,
     ("autoencoder-classifier", "method"): "joint",
     ("grouped-vq-vae", "code_dim"): 32,
     ("grouped-vq-vae", "groups"): 2,

@@ -57,7 +57,9 @@ class BlindConfig(ClassifierConfig):
     """`condition`: the attributes to be hidden. `noise_std`: of the noise on codes, in training."""
 
     condition: Attributes = MARK
-    noise_std: float = 0.1
+    code_dim: int = 16
+    width: int = 32
+    noise_std: float = 0.3
     critic_width: int = 64
 
     def __post_init__(self) -> None:
@@ -71,6 +73,7 @@ class BlindAutoencoder(Classifier):
     """`generator` is given code and attributes; `critic` guesses the attributes from the code."""
 
     config_class = BlindConfig
+    config: BlindConfig
     regions = ()
 
     def __init__(self, config: BlindConfig) -> None:

@@ -48,6 +48,7 @@ class Classifier(Model):
     """An encoder and a linear head on its code."""
 
     config_class = ClassifierConfig
+    config: ClassifierConfig
     regions = ("encoder",)
 
     def __init__(self, config: ClassifierConfig) -> None:
