@@ -41,7 +41,6 @@ def with_gradient(form: Callable[[Tensor, Tensor], Tensor], x: Tensor, f: Tensor
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", RESAMPLINGS)
 def test_forward_and_backward(race, name, shape) -> None:
-    torch._dynamo.reset()  # else the cases share one function's limit on recompilations
     up, down, padding = RESAMPLINGS[name]
     gain = float(up * up)
     form = textbook(up, down, padding, gain)

@@ -25,8 +25,17 @@ def report() -> list[tuple[str, str]]:
         ("torch.compile", missing_compiler() or "ready"),
         ("GENCORE_PLUGINS", os.environ.get("GENCORE_PLUGINS", "not set: all plugins")),
         ("GENCORE_KERNELS", os.environ.get("GENCORE_KERNELS", "not set: auto")),
+        ("C++ kernels", _libraries()),
     ]
     return rows + _kernels() + _plugins()
+
+
+def _libraries() -> str:
+    """Which C++ kernels the installation built, and which of them this processor uses."""
+    from gencore_kernels.cpp import libraries
+
+    found = libraries()
+    return f"built for {', '.join(found.built)}; {found.used} is used" if found.used else f"none: {found.obstacle}"
 
 
 def _kernels() -> list[tuple[str, str]]:
@@ -43,6 +52,8 @@ def _kernels() -> list[tuple[str, str]]:
         "minibatch_stddev": (images,),
         "diffusion_step": (images, images, rows.new_zeros(1, 8), 0),
         "quantile_abs": (images, 0.995),
+        "upfirdn2d": (images, rows[:1]),
+        "bias_activation": (images,),
     }
 
     def serving(name: str) -> str:

@@ -2,11 +2,11 @@
 
 Three implementations exist for every operation: `reference` (float64, reads like the formula, the oracle of every
 test), `torch` (plain PyTorch, every device) and `triton` (fused kernels: CUDA of compute capability 8.0 or newer, or
-any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel, built
-at the first call with the machine's C++ compiler). A caller picks one with `backend=`; "auto" looks at the innermost
-`use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself, never for `compiled`.
-An implementation that was asked for and cannot run raises; only "auto" moves on to the next one. As a default,
-"compiled" leaves the operations that have no such implementation to "auto".
+any tensor under Triton's interpreter, `TRITON_INTERPRET=1`). Some have a fourth: `compiled` (a fused CPU kernel in C++,
+built when the package was installed, where there was a compiler). A caller picks one with `backend=`; "auto" looks at
+the innermost `use_backend` block, then at the environment variable GENCORE_KERNELS, then decides by itself. An
+implementation that was asked for and cannot run raises; only "auto" moves on to the next one. As a default, "compiled"
+leaves the operations that have no such implementation to "auto". Nothing here starts a compiler.
 Triton is never imported to answer the question.
 """
 
@@ -24,6 +24,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
+
+from gencore_kernels import cpp
 
 Backend = Literal["auto", "reference", "torch", "triton", "compiled"]
 Implementation = Literal["reference", "torch", "triton", "compiled"]
@@ -76,7 +78,8 @@ class Explanation:
 _operations: dict[str, Operation] = {}
 _ON_CPU = "no tensor is on a CUDA device: plain PyTorch for the CPU"
 _WITHOUT_CUDA = Explanation(implementation="torch", reason=_ON_CPU)
-_WITHOUT_CUDA_COMPILED = Explanation(implementation="torch", reason=f"{_ON_CPU} (backend 'compiled' is C++ for it)")
+_COMPILED = Explanation(implementation="compiled", reason="no tensor is on a CUDA device: C++ for the CPU")
+_EXPORTED = Explanation(implementation="torch", reason="an exported program may run where there are no C++ kernels")
 
 
 def register(operation: Operation) -> Operation:
@@ -174,7 +177,7 @@ def compiled_obstacle(tensors: Sequence[Tensor | None], dtypes: Sequence[torch.d
         if tensor is not None and (tensor.device.type != "cpu" or tensor.dtype not in dtypes):
             what = f"{_names([tensor.dtype])} on {tensor.device.type}"
             return f"the compiled kernel takes {_names(dtypes)} on the CPU, not {what}"
-    return _missing_compiler()
+    return _missing_library()
 
 
 def _names(dtypes: Sequence[torch.dtype]) -> str:
@@ -182,19 +185,8 @@ def _names(dtypes: Sequence[torch.dtype]) -> str:
 
 
 @_constant_while_tracing
-def _missing_compiler() -> str | None:
-    return _find_missing_compiler()
-
-
-@functools.cache
-def _find_missing_compiler() -> str | None:
-    from torch._inductor import cpp_builder, exc
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler:
-        return "there is no C++ compiler on this machine (install g++ or clang)"
-    return None
+def _missing_library() -> str | None:
+    return cpp.found().obstacle
 
 
 @functools.cache
@@ -226,13 +218,21 @@ def choose(operation: Operation, backend: str, *args: Any, **kwargs: Any) -> Exp
             )
         return Explanation(implementation=asked, reason=source)  # type: ignore[arg-type]
     if not any(isinstance(value, Tensor) and value.device.type == "cuda" for value in (*args, *kwargs.values())):
-        return _WITHOUT_CUDA_COMPILED if operation.compiled else _WITHOUT_CUDA
+        return _on_cpu(operation, *args, **kwargs) if operation.compiled else _WITHOUT_CUDA
     obstacle = operation.obstacle("triton", *args, **kwargs)
     if obstacle is None:
         return Explanation(implementation="triton", reason="CUDA tensors of a supported dtype, and triton is installed")
     if not triton_installed():
         _warn_once(f"{operation.name}: {obstacle}; the slower PyTorch path serves CUDA tensors instead")
     return Explanation(implementation="torch", reason=obstacle)
+
+
+def _on_cpu(operation: Operation, *args: Any, **kwargs: Any) -> Explanation:
+    """What "auto" takes for an operation that has a C++ kernel, without CUDA tensors."""
+    if torch.compiler.is_exporting():
+        return _EXPORTED
+    obstacle = operation.obstacle("compiled", *args, **kwargs)
+    return _COMPILED if obstacle is None else Explanation(implementation="torch", reason=f"{_ON_CPU}: {obstacle}")
 
 
 def explain(operation: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:

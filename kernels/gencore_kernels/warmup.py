@@ -1,5 +1,6 @@
-"""`python -m gencore_kernels.warmup`: compiles every kernel for this machine, ahead of first calls: the Triton kernels
-on a GPU, the C++ kernels on a CPU.
+"""`python -m gencore_kernels.warmup`: compiles every Triton kernel for this machine's GPU, ahead of first calls.
+
+The C++ kernels for the CPU need none of it: they are built when the package is installed.
 
 An operation with Triton kernels takes part by a function `warm_up(device) -> Iterator[str]` in its `aot_cases.py`,
 which runs the public function once per pinned configuration on small tensors and yields a line for each.
@@ -14,31 +15,18 @@ import sys
 import torch
 
 from gencore_kernels.aot import providers
-from gencore_kernels.diffusion_step.compiled_path import functions as build_step
-from gencore_kernels.dispatch import compiled_obstacle, triton_obstacle
-from gencore_kernels.minibatch_discrimination.compiled_path import functions as build_pairs
-from gencore_kernels.nearest_code.compiled_path import functions as build_search
+from gencore_kernels.dispatch import triton_obstacle
 
 
 def warm_up(device: torch.device) -> list[str]:
     """Runs every operation's warm-up on `device`; returns one line per configuration.
 
-    Raises ValueError when there is nothing to compile: neither Triton and a CUDA device of capability 8.0 or newer, nor
-    a CPU and a C++ compiler.
+    Raises ValueError when there is nothing to compile: no Triton, or no CUDA device of capability 8.0 or newer.
     """
-    anything = [torch.empty(0, device=device)]
-    obstacles = [triton_obstacle(anything), compiled_obstacle(anything)]
-    lines = []
-    if obstacles[0] is None:
-        for provider in providers():
-            lines.extend(importlib.import_module(provider).warm_up(device))
-    if obstacles[1] is None:
-        for build in (build_step, build_pairs, build_search):
-            build()
-        lines += ["diffusion_step: step.cpp", "minibatch_discrimination: pairs.cpp", "nearest_code: search.cpp"]
-    if not lines:
-        raise ValueError(f"nothing to warm up: {'; '.join(filter(None, obstacles))}")
-    return lines
+    obstacle = triton_obstacle([torch.empty(0, device=device)])
+    if obstacle is not None:
+        raise ValueError(f"nothing to warm up: {obstacle}; C++ kernels for the CPU are built at installation")
+    return [line for provider in providers() for line in importlib.import_module(provider).warm_up(device)]
 
 
 def main(arguments: list[str] | None = None) -> int:

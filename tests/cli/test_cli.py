@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
-from gencore_kernels import registered_operations
+from gencore_kernels import cpp, registered_operations
 
 
 def run(*arguments: str) -> str:
@@ -80,6 +80,18 @@ def test_plugins_and_doctor() -> None:
     kernels = {what.removeprefix("kernel "): state for what, state in states.items() if what.startswith("kernel ")}
     assert set(kernels) == {operation.name for operation in registered_operations()}
     assert all(": " in state for state in kernels.values())
+    assert states["C++ kernels"].startswith("built for ")
+    assert kernels["nearest_code"].startswith("compiled: ")
+
+
+def test_doctor_says_what_to_install_without_cpp_kernels(monkeypatch, tmp_path: Path) -> None:
+    without = cpp.libraries(tmp_path)
+    monkeypatch.setattr(cpp, "libraries", lambda: without)
+    monkeypatch.setattr(cpp, "found", lambda: without)
+    states = {row["what"]: row["state"] for row in json.loads(run("doctor", "--json"))}
+    assert states["C++ kernels"].startswith("none: the C++ kernels were not built when gencore was installed")
+    assert states["kernel nearest_code"].startswith("torch: ")
+    assert "install g++ or clang" in states["kernel nearest_code"]
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,7 @@ def results(backend: str, x: Tensor, codebook: Tensor, table: Tensor, seeds: Ten
     thresholded = diffusion_step(x, x, table, 1, seeds=seeds, threshold=0.9, backend=backend)
     made = [*found, prepared.index, prepared.distance, step, thresholded, quantile_abs(x, 0.9, backend=backend)]
     made.append(minibatch_discrimination(x[:, None], backend=backend))
-    if backend != "compiled":
-        made.append(minibatch_stddev(x[..., None, None], backend=backend))
+    made.append(minibatch_stddev(x[..., None, None], backend=backend))
     return made
 
 

@@ -12,7 +12,10 @@ import gencore_kernels
 from gencore_kernels import BackendUnavailableError, dispatch, explain, nearest_code, registered_operations, use_backend
 
 X, CODES = torch.randn(5, 4), torch.randn(3, 4)
-NAMES = ["diffusion_step", "minibatch_discrimination", "minibatch_stddev", "nearest_code", "quantile_abs"]
+NAMES = [
+    *("bias_activation", "diffusion_step", "minibatch_discrimination", "minibatch_stddev"),
+    *("nearest_code", "quantile_abs", "upfirdn2d"),
+]
 
 
 def test_every_operation_is_registered_and_exported() -> None:
@@ -22,11 +25,18 @@ def test_every_operation_is_registered_and_exported() -> None:
         assert operation.gradient_order in (0, 1, 2)
 
 
-def test_auto_takes_torch_on_cpu_and_says_why() -> None:
+def test_auto_takes_cpp_on_cpu_and_says_why() -> None:
     for operation in ("nearest_code", nearest_code):
         explanation = explain(operation, X, CODES)
-        assert explanation.implementation == "torch"
-        assert "CPU" in explanation.reason or "cpu" in explanation.reason
+        assert explanation.implementation == "compiled"
+        assert "C++ for the CPU" in explanation.reason
+
+
+def test_auto_takes_torch_where_cpp_cannot_serve() -> None:
+    explanation = explain(nearest_code, X.double(), CODES.double())
+    assert explanation.implementation == "torch"
+    assert "takes float16, bfloat16, float32 on the CPU, not float64" in explanation.reason
+    assert explain(nearest_code, X.to("meta"), CODES.to("meta")).implementation == "torch"
 
 
 @pytest.mark.parametrize("name", ["reference", "torch", "triton"])
@@ -50,7 +60,7 @@ def test_context_manager_and_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_context_manager_restores_after_an_error() -> None:
     with pytest.raises(KeyError), use_backend("reference"):
         raise KeyError
-    assert explain(nearest_code, X, CODES).implementation == "torch"
+    assert explain(nearest_code, X, CODES).implementation == "compiled"
 
 
 def test_unknown_names() -> None:
@@ -58,7 +68,7 @@ def test_unknown_names() -> None:
         nearest_code(X, CODES, backend="cuda")
     with pytest.raises(ValueError, match="backend is 'gpu'"), use_backend("gpu"):
         pass
-    with pytest.raises(ValueError, match="no operation 'nearest'; known: diffusion_step"):
+    with pytest.raises(ValueError, match="no operation 'nearest'; known: bias_activation, diffusion_step"):
         explain("nearest", X)
 
 

@@ -47,6 +47,7 @@ def test_exports(name: str) -> None:
     one_node = any("gencore" in str(node.target) for node in program.graph.nodes)
     assert one_node != (name == "diffusion_step"), "diffusion_step alone is traced through, so that compilers fuse it"
     torch.testing.assert_close(program.module()(x), function(x))
+    assert not any("compiled" in node.args for node in program.graph.nodes), "a program runs without C++ kernels, too"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,10 +3,6 @@ computes x0 for its quantile."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from pathlib import Path
-
 from torch import Tensor
 
 from gencore_kernels import cpp
@@ -15,6 +11,7 @@ from gencore_kernels.diffusion_step.table import StepRow
 from gencore_kernels.philox import philox_normal
 
 RADIUS, SCALE = StepRow._fields.index("radius"), len(StepRow._fields)
+GRAIN = 1 << 17  # elements below which another thread costs more than it saves
 
 
 def diffusion_step(
@@ -37,13 +34,13 @@ def diffusion_step(
     # out stands for the noise where no row asks for any, which then counts for nothing.
     tensors = [None if t is None else t.contiguous() for t in (x, out, uncond, out if noise is None else noise)]
     if threshold is None:
-        _pass("step", tensors, result, x.new_tensor(rows))
+        _pass("diffusion_step", tensors, result, x.new_tensor(rows))
         return result
     numbers = x.new_tensor(rows).repeat(len(x) // len(rows), 1)
-    _pass("estimate", tensors, result, numbers)
+    _pass("diffusion_estimate", tensors, result, numbers)
     numbers[:, SCALE] = reference.dynamic_radius(quantile_abs(result, threshold), numbers[:, RADIUS])
     numbers[:, RADIUS] = numbers[:, SCALE]
-    _pass("step", tensors, result, numbers)
+    _pass("diffusion_step", tensors, result, numbers)
     return result
 
 
@@ -53,17 +50,12 @@ def quantile_abs(x: Tensor, p: float) -> Tensor:
 
 
 def _select(x: Tensor, below: int) -> tuple[Tensor, Tensor]:
-    low, high = x.new_empty(len(x)), x.new_empty(len(x))
-    functions()["order_statistics"](x, low, high, below, *x.shape)
+    batch, n = x.shape
+    low, high = x.new_empty(batch), x.new_empty(batch)
+    cpp.run("order_statistics", x, low, high, below, n, units=batch, grain=max(1, GRAIN // (8 * n)))
     return low, high
 
 
 def _pass(name: str, tensors: list[Tensor | None], result: Tensor, rows: Tensor) -> None:
     """One of step.cpp's functions, on contiguous tensors; `rows` has one for all samples or one for each."""
-    functions()[name](*tensors, result, rows, len(rows), result.numel() // len(rows))
-
-
-@functools.cache
-def functions() -> dict[str, Callable[..., None]]:
-    """step.cpp's, compiled where that has not been done."""
-    return cpp.load(Path(__file__).with_name("step.cpp"), step=(6, 2), estimate=(6, 2), order_statistics=(3, 3))
+    cpp.run(name, *tensors, result, rows, result.numel() // len(rows), units=result.numel(), grain=GRAIN)

@@ -87,8 +87,8 @@ def diffusion_step(
     threshold: dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3) at this quantile p in [0, 1],
         0.995 in the paper: s = min(max(1, the p-quantile of the sample's |x0|), radius), and clamp(x0, +-s) / s takes
         the place of the clamp.
-    backend: see `gencore_kernels.explain`; triton takes float16, bfloat16 and float32. "compiled", by name only, is one
-        pass of C++ for float32 on the CPU, up to 3 times as fast as "torch"; a machine's first call builds it.
+    backend: see `gencore_kernels.explain`; triton takes float16, bfloat16 and float32, "compiled" is one pass of C++
+        for float32 on the CPU.
     Returns y, contiguous, of x's shape and dtype. The dtypes of x, out, uncond and noise may differ: the work is done
     in float32, or in float64 when one of them has it.
     Gradients: first order, to x, out, uncond and noise (the clamp passes |x0| = radius); a second raises RuntimeError.

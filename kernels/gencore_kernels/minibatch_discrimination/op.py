@@ -47,8 +47,7 @@ def minibatch_discrimination(m: Tensor, *, include_self: bool = True, backend: B
     include_self: the paper sums over all j, so that j = i adds exactly 1; False leaves that term out (not by
         subtracting 1, which would cancel the small terms).
     backend: see `gencore_kernels.explain`; the triton kernels take float16, bfloat16, float32 and C up to 32.
-        "compiled", by name only, is C++ for those dtypes on the CPU, 5 times as fast as "torch"; a machine's first call
-        builds it.
+        "compiled" is C++ for those dtypes on the CPU.
     Returns [N, B] of m's dtype, in [1, N] with itself and [0, N - 1] without; 16-bit inputs are summed in float32.
     Memory: O(N * N) at a time on the CPU, O(N * B * C) in the triton kernels, never N * N * B * C (the reference does
     hold it).

@@ -4,23 +4,17 @@
 //
 //     forward   o_i = sum_j k_ij                 backward   gM_ic = sum_j (g_i + g_j) k_ij sign(m_jc - m_ic)
 
-#include <ATen/Parallel.h>
-#include <ATen/cpu/vec/vec.h>
+#include "../vectors.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cstdint>
 #include <vector>
 
 namespace {
 
-using Numbers = at::vec::Vectorized<float>;
-constexpr int64_t LANES = Numbers::size();
 constexpr int64_t VECTORS = 4;  // of samples i: as many chains of additions
 constexpr int64_t OWN = VECTORS * LANES;
 constexpr int64_t OTHERS = 64;  // samples j of a block
 static_assert(OTHERS % OWN == 0);
-constexpr int64_t GRAIN = 32768;  // terms below which another thread costs more than it saves
 
 using Row = std::array<Numbers, VECTORS>;  // one number for each of OWN samples
 
@@ -41,59 +35,67 @@ struct Own {
   }
 };
 
-// Calls visit(feature, its number, own) for all own samples of all features of m (features, channels, samples).
+// Calls visit(feature, its number, own) for all own samples of features begin to end of m (features, channels, samples).
 template <typename Visit>
-void each_own(const float* m, int64_t features, int64_t channels, int64_t samples, Visit visit) {
-  const int64_t blocks = (samples + OWN - 1) / OWN, terms = std::max<int64_t>(1, OWN * samples * channels);
-  at::parallel_for(0, features * blocks, std::max<int64_t>(1, GRAIN / terms), [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t number = block / blocks;
-      const Feature feature{m + number * channels * samples, channels, samples};
-      visit(feature, number, Own(feature, block % blocks * OWN));
-    }
-  });
+void each_own(const float* m, int64_t channels, int64_t samples, int64_t begin, int64_t end, Visit visit) {
+  for (int64_t number = begin; number < end; ++number) {
+    const Feature feature{m + number * channels * samples, channels, samples};
+    for (int64_t first = 0; first < samples; first += OWN) visit(feature, number, Own(feature, first));
+  }
 }
 
 // Adds term(a row of `rows`, its place) to sums (OWN), for `count` rows one after another.
 template <typename Term>
 [[gnu::always_inline]] inline void add_rows(const float* rows, int64_t count, float* sums, Term term) {
   Row total;
-  total.fill(Numbers(0.0f));
+  total.fill(Numbers{});
   for (int64_t j = 0; j < count; ++j)
     for (int64_t v = 0; v < VECTORS; ++v)
-      total[v] = total[v] + term(Numbers::loadu(rows + j * OWN + v * LANES), j, v * LANES);
-  for (int64_t v = 0; v < VECTORS; ++v) (Numbers::loadu(sums + v * LANES) + total[v]).store(sums + v * LANES);
+      total[v] += term(load(rows + j * OWN + v * LANES), j, v * LANES);
+  for (int64_t v = 0; v < VECTORS; ++v) store(sums + v * LANES, load(sums + v * LANES) + total[v]);
+}
+
+// exp(-distance) for a distance of at least 0, to 3 units in the last place; 0 where it is below 2^-126, NaN for NaN.
+// 2^k (1 + r + r^2 p(r)): adding `round` leaves the whole number k in the last bits.
+Numbers exp_of_minus(Numbers distance) {
+  const Numbers round = all(12582912.0f), x = larger(all(-88.03f), -distance);
+  const Numbers shifted = multiply_add(x, all(1.44269504f), round), k = shifted - round;
+  const Numbers r = multiply_add(k, all(2.12194440e-4f), multiply_add(k, all(-0.693359375f), x));
+  Numbers p = multiply_add(r, all(0.00831250101f), all(0.0418903306f));
+  p = multiply_add(r, p, all(0.166671157f));
+  p = multiply_add(r, p, all(0.499992311f));
+  p = multiply_add(r * r, p, r) + 1.0f;
+  return p * (Numbers)(((Integers)shifted + 127) << 23);
 }
 
 // k (count, OWN): of samples j from `first` on with the own samples.
 void closeness(Feature feature, const Own& own, int64_t first, int64_t count, float* k) {
   for (int64_t j = 0; j < count; ++j) {
     Row distance;
-    distance.fill(Numbers(0.0f));
+    distance.fill(Numbers{});
     for (int64_t c = 0; c < feature.channels; ++c) {
-      const Numbers other(feature.m[c * feature.samples + first + j]);
+      const float other = feature.m[c * feature.samples + first + j];
       for (int64_t v = 0; v < VECTORS; ++v)
-        distance[v] = distance[v] + (other - Numbers::loadu(own.values.data() + c * OWN + v * LANES)).abs();
+        distance[v] += magnitude(other - load(own.values.data() + c * OWN + v * LANES));
     }
-    for (int64_t v = 0; v < VECTORS; ++v) {
-      const Numbers near = distance[v].neg().exp_u20();  // a number where the distance is NaN
-      Numbers::blendv(near, distance[v], distance[v].isnan()).store(k + j * OWN + v * LANES);
-    }
+    for (int64_t v = 0; v < VECTORS; ++v) store(k + j * OWN + v * LANES, exp_of_minus(distance[v]));
   }
 }
 
 // +1, 0 or -1 as `number` is above, at or below 0.
 Numbers sign(Numbers number) {
-  return ((number & Numbers(-0.0f)) | Numbers(1.0f)) & (number != Numbers(0.0f));
+  const Integers one = ((Integers)number & INT32_MIN) | (Integers)all(1.0f);
+  return (Numbers)(one & (number != 0.0f));
 }
 
 }  // namespace
 
-// m (features, channels, samples) -> sums (features, samples); i = j is left out unless include_self.
-extern "C" C10_EXPORT void forward(const float* m, float* sums, int64_t include_self, int64_t features, int64_t channels,
-                                   int64_t samples) {
-  each_own(m, features, channels, samples, [&](Feature feature, int64_t number, const Own& own) {
-    std::array<float, OTHERS * OWN> k;
+// m (features, channels, samples) -> sums (features, samples), of features begin to end; i = j is left out unless
+// include_self.
+KERNEL discrimination(const float* m, float* sums, int64_t include_self, int64_t channels, int64_t samples, int64_t begin,
+                      int64_t end) {
+  each_own(m, channels, samples, begin, end, [&](Feature feature, int64_t number, const Own& own) {
+    alignas(Numbers) std::array<float, OTHERS * OWN> k;
     std::array<float, OWN> total{};
     for (int64_t j = 0; j < samples; j += OTHERS) {
       const int64_t count = std::min(OTHERS, samples - j);
@@ -106,11 +108,12 @@ extern "C" C10_EXPORT void forward(const float* m, float* sums, int64_t include_
   });
 }
 
-// m (features, channels, samples), g (features, samples) -> grad_m (features, channels, samples).
-extern "C" C10_EXPORT void backward(const float* m, const float* g, float* grad_m, int64_t features, int64_t channels,
-                                    int64_t samples) {
-  each_own(m, features, channels, samples, [&](Feature feature, int64_t number, const Own& own) {
-    std::array<float, OTHERS * OWN> weight;
+// m (features, channels, samples), g (features, samples) -> grad_m (features, channels, samples), of features begin to
+// end.
+KERNEL discrimination_backward(const float* m, const float* g, float* grad_m, int64_t channels, int64_t samples,
+                               int64_t begin, int64_t end) {
+  each_own(m, channels, samples, begin, end, [&](Feature feature, int64_t number, const Own& own) {
+    alignas(Numbers) std::array<float, OTHERS * OWN> weight;
     std::vector<float> sums(channels * OWN);
     const float* feature_g = g + number * samples;
     std::array<float, OWN> own_g{};
@@ -121,12 +124,12 @@ extern "C" C10_EXPORT void backward(const float* m, const float* g, float* grad_
       for (int64_t row = 0; row < count; ++row)
         for (int64_t i = 0; i < OWN; i += LANES) {
           float* place = weight.data() + row * OWN + i;
-          (Numbers::loadu(place) * (Numbers::loadu(own_g.data() + i) + Numbers(feature_g[j + row]))).store(place);
+          store(place, load(place) * (load(own_g.data() + i) + feature_g[j + row]));
         }
       for (int64_t c = 0; c < channels; ++c) {
         const float *others = feature.m + c * samples + j, *mine = own.values.data() + c * OWN;
         add_rows(weight.data(), count, sums.data() + c * OWN, [&](Numbers row, int64_t place, int64_t i) {
-          return sign(Numbers(others[place]) - Numbers::loadu(mine + i)) * row;
+          return sign(others[place] - load(mine + i)) * row;
         });
       }
     }

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NoReturn
 
 from torch import Tensor
 
-from gencore_kernels.dispatch import Backend, Operation, choose, register, triton_obstacle
+from gencore_kernels.dispatch import (
+    TRITON_DTYPES,
+    Backend,
+    Operation,
+    choose,
+    compiled_obstacle,
+    register,
+    triton_obstacle,
+)
 from gencore_kernels.library import define_operation
-from gencore_kernels.minibatch_stddev import reference, torch_path
+from gencore_kernels.minibatch_stddev import compiled_path, reference, torch_path
 
 
 def _obstacle(implementation: str, x: Tensor, *args: object, **kwargs: object) -> str | None:
+    if implementation == "compiled":
+        return compiled_obstacle([x], TRITON_DTYPES)
     return triton_obstacle([x]) if implementation == "triton" else None
 
 
-OPERATION = register(Operation(name="minibatch_stddev", gradient_order=2, obstacle=_obstacle))
+OPERATION = register(Operation(name="minibatch_stddev", gradient_order=2, obstacle=_obstacle, compiled=True))
 
 
 def minibatch_stddev(
@@ -40,7 +51,8 @@ def minibatch_stddev(
     num_features: F; it must divide C.
     eps: added to the variance, in x's units squared; positive, so that equal samples have a finite derivative.
     concat: True returns x with the planes behind it; False returns the planes alone.
-    backend: "auto", "reference", "torch" or "triton"; the triton kernels take float16, bfloat16 and float32.
+    backend: see `gencore_kernels.explain`; the triton kernels take float16, bfloat16 and float32; "compiled" is C++ for
+        those dtypes on the CPU.
     Returns [N, C + F, *spatial], or [N, F, *spatial], contiguous, of x's dtype; 16-bit inputs are averaged in float32.
     Gradients: first and second order; a third raises RuntimeError, except with "reference".
     A NaN or an infinity in a sample makes the statistic of its group and feature NaN.
@@ -66,12 +78,16 @@ def minibatch_stddev(
     return _forward_op(x, group, num_features, eps, concat, implementation)
 
 
-def _forward(x: Tensor, group_size: int, num_features: int, eps: float, concat: bool, implementation: str) -> Tensor:
+def _path(implementation: str) -> ModuleType:
     if implementation == "triton":
         from gencore_kernels.minibatch_stddev import triton_kernels
 
-        return triton_kernels.forward(x, group_size, num_features, eps, concat)
-    return torch_path.forward(x, group_size, num_features, eps, concat)
+        return triton_kernels
+    return compiled_path if implementation == "compiled" else torch_path
+
+
+def _forward(x: Tensor, group_size: int, num_features: int, eps: float, concat: bool, implementation: str) -> Tensor:
+    return _path(implementation).forward(x, group_size, num_features, eps, concat)
 
 
 def _forward_fake(
@@ -84,11 +100,7 @@ def _forward_fake(
 def _backward(
     grad: Tensor, x: Tensor, group_size: int, num_features: int, eps: float, concat: bool, implementation: str
 ) -> Tensor:
-    if implementation == "triton":
-        from gencore_kernels.minibatch_stddev import triton_kernels
-
-        return triton_kernels.backward(grad, x, group_size, num_features, eps, concat)
-    return torch_path.backward(grad, x, group_size, num_features, eps, concat)
+    return _path(implementation).backward(grad, x, group_size, num_features, eps, concat)
 
 
 def _backward_fake(

@@ -44,7 +44,13 @@ def centred_and_deviation(x: Tensor, group_size: int, num_features: int, eps: fl
 
 def forward(x: Tensor, group_size: int, num_features: int, eps: float, concat: bool) -> Tensor:
     _, deviation = centred_and_deviation(x, group_size, num_features, eps)
-    statistic = planes(deviation.mean(dim=2), x, group_size)
+    return with_planes(x, deviation.mean(dim=2), group_size, concat)
+
+
+def with_planes(x: Tensor, statistic: Tensor, group_size: int, concat: bool) -> Tensor:
+    """What the layer returns, from its statistic [M, F]."""
+    num_features = statistic.shape[1]
+    statistic = planes(statistic, x, group_size)
     if not concat:
         return statistic.contiguous()
     channels = x.shape[1]

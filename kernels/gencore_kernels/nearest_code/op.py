@@ -54,7 +54,7 @@ def nearest_code(
     returns: any of "distance", "code", "counts", "sums".
     precision: "exact", the argmin as if in float64, the lowest index on ties; or "fast", whatever one pass of low
         precision finds (a code nearly as near; also right for rows and codes that are not finite).
-    backend: see `gencore_kernels.explain`; "compiled", by name only, is C++ for the CPU, 1.3 to 3 times as fast.
+    backend: see `gencore_kernels.explain`; "compiled" is C++ for the CPU, for all but float64.
 
     Returns NearestCode: index int64 [(H,) N]; distance [(H,) N] = ||x_n - c_index||^2 by direct differences, float32
     (float64 for float64); code [(H,) N, D] = c_index in the codebook's dtype; counts int64 [(H,) K] and sums [(H,) K,

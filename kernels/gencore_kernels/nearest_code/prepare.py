@@ -17,7 +17,7 @@ from gencore_kernels.dispatch import (
     compiled_obstacle,
     triton_obstacle,
 )
-from gencore_kernels.nearest_code import torch_path
+from gencore_kernels.nearest_code import compiled_path, torch_path
 
 MAX_TRITON_DIM = 512
 MAX_TRITON_CODES = 1 << 22  # codes times padded dimensions stay within 32 bits
@@ -110,7 +110,8 @@ def check_codebook(codebook: Tensor, bias: Tensor | None) -> None:
 def make_tensors(implementation: str, codebook: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     """The prepared tensors of an implementation; codebook [H, K, D], bias [H, K] or None. Empty for "reference"."""
     if implementation in ("torch", "compiled"):
-        heads = [torch_path.centre_codes(*head) for head in each_head(codebook, bias)]
+        path = compiled_path if implementation == "compiled" else torch_path
+        heads = [path.centre_codes(*head) for head in each_head(codebook, bias)]
         return tuple(torch.stack(tensors) for tensors in zip(*heads, strict=True))
     if implementation == "triton":
         from gencore_kernels.nearest_code import triton_path

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gencore_kernels import BackendUnavailableError, dispatch, explain, minibatch_stddev, use_backend
+from gencore_kernels import BackendUnavailableError, bias_activation, cpp, explain, use_backend
 from gencore_kernels.diffusion_step import StepRow, diffusion_step, quantile_abs, stack_rows, torch_path
 
 PATHS = pytest.mark.parametrize("backend", ["torch", "compiled"])
@@ -283,22 +283,27 @@ def test_compiled_inside_torch_compile_is_one_graph() -> None:
     torch.testing.assert_close(compiled(*values), function(*values), rtol=1e-5, atol=1e-5)
 
 
-def test_compiled_is_chosen_by_name_only_and_never_silently_replaced(monkeypatch) -> None:
+def test_compiled_by_name_is_never_silently_replaced(monkeypatch) -> None:
     x = torch.zeros(2, 3)
     table = stack_rows([ROWS["only x"]])
-    assert explain(diffusion_step, x, x, table, 0).implementation == "torch"
+    assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
     assert explain(diffusion_step, x, x, table, 0, backend="compiled").implementation == "compiled"
     with use_backend("compiled"):
         assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
-        assert explain(minibatch_stddev, x[:, :, None, None]).implementation == "torch"
+        assert explain(bias_activation, x).implementation == "torch"
     with pytest.raises(BackendUnavailableError, match="'compiled' .*cannot run: this operation has no such"):
-        minibatch_stddev(x[:, :, None, None], backend="compiled")
+        bias_activation(x, backend="compiled")
     monkeypatch.setenv("GENCORE_KERNELS", "compiled")
     assert explain(diffusion_step, x, x, table, 0).implementation == "compiled"
     monkeypatch.delenv("GENCORE_KERNELS")
     for other in (x.double(), x.bfloat16(), x.to("meta")):
         with pytest.raises(BackendUnavailableError, match="takes float32 on the CPU, not"):
             explain(diffusion_step, other, other, table, 0, backend="compiled")
-    monkeypatch.setattr(dispatch, "_find_missing_compiler", lambda: "there is no C++ compiler on this machine")
-    with pytest.raises(BackendUnavailableError, match="no C\\+\\+ compiler"):
+        assert explain(diffusion_step, other, other, table, 0).implementation == "torch"
+    missing = cpp.Libraries(built=(), used=None, obstacle="the C++ kernels were not built")
+    monkeypatch.setattr(cpp, "found", lambda: missing)
+    with pytest.raises(BackendUnavailableError, match="C\\+\\+ kernels were not built"):
         diffusion_step(x, x, table, 0, backend="compiled")
+    served = explain(diffusion_step, x, x, table, 0)
+    assert served.implementation == "torch"
+    assert "C++ kernels were not built" in served.reason

@@ -205,7 +205,7 @@ def test_triton_states_its_limits() -> None:
         with pytest.raises(BackendUnavailableError, match=r"stop at 32|float64"):
             minibatch_discrimination(m, backend="triton")
         assert minibatch_discrimination(m).shape == (2, 3)
-    assert explain(minibatch_discrimination, torch.zeros(2, 3, 4)).implementation == "torch"
+    assert explain(minibatch_discrimination, torch.zeros(2, 3, 4)).implementation == "compiled"
 
 
 @FUSED

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from gencore_kernels.dispatch import BackendUnavailableError
-from gencore_kernels.minibatch_stddev import minibatch_stddev, reference
+from gencore_kernels.minibatch_stddev import compiled_path, minibatch_stddev, reference
 
 triton = pytest.param(
     "triton", marks=pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 )
-FUSED = pytest.mark.parametrize("backend", ["torch", triton])
+FUSED = pytest.mark.parametrize("backend", ["torch", triton, "compiled"])
 CASES = [  # shape, group_size, num_features
     ((8, 6, 4, 4), 4, 1),
     ((12, 8, 3, 5), 4, 2),
@@ -143,7 +143,7 @@ def test_empty(shape, backend, device) -> None:
     assert x.grad.shape == shape
 
 
-@pytest.mark.parametrize("backend", ["auto", "reference", "torch", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "torch", "triton", "compiled"])
 @pytest.mark.parametrize(
     ("shape", "arguments", "message"),
     [
@@ -175,6 +175,20 @@ def test_same_bits_in_two_runs_and_for_permuted_members(backend, device) -> None
     assert torch.equal(value, minibatch_stddev(x, 4, backend=backend))
     swapped = torch.arange(8, device=device).reshape(4, 2).flip(1).flatten()  # groups 0 and 1 change places
     assert torch.equal(minibatch_stddev(x[swapped], 4, backend=backend), value[swapped])
+
+
+def test_compiled_gives_the_same_on_any_number_of_threads() -> None:
+    x, g = torch.randn(24, 6, 64, 65), torch.randn(24, 8, 64, 65)
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        try:
+            results.append((compiled_path.forward(x, 4, 2, 1e-8, True), compiled_path.backward(g, x, 4, 2, 1e-8, True)))
+        finally:
+            torch.set_num_threads(1)
+    for value, grad in results[1:]:
+        assert torch.equal(value, results[0][0])
+        assert torch.equal(grad, results[0][1])
 
 
 @FUSED

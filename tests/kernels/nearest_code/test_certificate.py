@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from gencore_kernels import cpp
 from gencore_kernels.nearest_code import compiled_path, nearest_code, torch_path
 
 CPU = pytest.mark.parametrize("backend", ["torch", "compiled"])
@@ -50,7 +51,8 @@ def test_bound_holds_for_the_compiled_scores(dim: int) -> None:
     best, rival, norm = (torch.empty(200) for _ in range(3))
     index = torch.empty(200, dtype=torch.int64)
     centre, weights, offsets, _, limits = torch_path.centre_codes(codebook, None)
-    compiled_path.functions()["search"](x, centre, weights, offsets, limits, best, rival, norm, index, 200, 320, dim)
+    arguments = x, centre, weights, offsets, limits, best, rival, norm, index, 320, dim
+    cpp.run("nearest_search", *arguments, units=200)
     exact = objective.topk(2, 1, largest=False).values
     assert ((torch.stack([best, rival], 1).double() - exact).abs() <= bound[:, None]).all()
     torch.testing.assert_close(norm, torch.linalg.vector_norm(x - centre, dim=1))

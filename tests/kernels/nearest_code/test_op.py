@@ -115,7 +115,7 @@ def test_stale_prepared_codebook_raises() -> None:
     codebook[0] += 1
     with pytest.raises(ValueError, match="stale: the codebook was changed in place since; call prepare_codebook"):
         nearest_code(x, codebook, prepared=prepared)
-    with pytest.raises(ValueError, match="prepared for backend 'torch' and the call asks for 'reference'"):
+    with pytest.raises(ValueError, match="prepared for backend 'compiled' and the call asks for 'reference'"):
         nearest_code(x, codebook, prepared=prepare_codebook(codebook), backend="reference")
     with torch.inference_mode():
         unversioned = torch.randn(6, 4)
