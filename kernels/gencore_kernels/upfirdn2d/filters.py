@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Shorter filters are cheaper as one two-dimensional pass: 12 taps at a stride of two measured equal, on one CPU thread.
+# On one CPU thread two passes take longer at 12 taps, 0.8 to 1.2 times as long as one at 16, and 0.5 to 0.85 at 24.
 SEPARATE_FROM = 16
 
 
