@@ -36,6 +36,8 @@ OTHER: dict[str, Any] = {
     "width": 16,
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
+    ("wavenet", "data_shape"): (1, 4480),
+    ("wavenet", "input_shape"): (1, 64, 32),
     ("context-prediction", "patch_size"): 4,
     ("egomotion", "num_turns"): 7,
     ("autoencoder-classifier", "method"): "joint",

@@ -80,7 +80,9 @@ class GatedPixelCNN(PixelDensity):
     def context(self, condition: Tensor | None) -> tuple[Tensor, ...]:
         """The class as a one-hot vector."""
         classes = self.config.num_classes
-        return () if classes is None or condition is None else (one_hot(condition, classes, len(condition)),)
+        if classes is None or condition is None:
+            return ()
+        return (one_hot(condition, classes, len(condition)).to(next(self.network.parameters())),)
 
 
 def gated_pixelcnn(

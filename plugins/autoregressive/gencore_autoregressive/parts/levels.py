@@ -16,7 +16,14 @@ from gencore.errors import GencoreError
 Rounding = Literal["none", "nearest"]
 
 TOLERANCE = 1e-3
-"""Of the distance of two levels: what float32 loses of 256 levels is a tenth of it."""
+"""Beyond [-1, 1], and of the distance of two levels: what float32 loses of 256 levels is a tenth of it."""
+
+
+def check_range(x: Tensor) -> None:
+    """Raise GencoreError unless all values are finite and in [-1, 1], within a tolerance."""
+    low, high = (float(bound) for bound in torch.aminmax(x.detach()))
+    if not -1 - TOLERANCE <= low <= high <= 1 + TOLERANCE:
+        raise GencoreError(f"the data go from {low:.4g} to {high:.4g}; expected finite values in [-1, 1].")
 
 
 def to_levels(x: Tensor, levels: int, rounding: Rounding) -> Tensor:
@@ -25,13 +32,9 @@ def to_levels(x: Tensor, levels: int, rounding: Rounding) -> Tensor:
     Raises GencoreError for values outside [-1, 1], and under "none" for values between two levels; "nearest" takes them
     to the nearest one, a half up.
     """
+    check_range(x)
     scaled = (x.detach() + 1) * ((levels - 1) / 2)
     rounded = (scaled + 0.5).floor()
-    low, high = (float(bound) for bound in torch.aminmax(scaled))
-    if not -TOLERANCE <= low <= high <= levels - 1 + TOLERANCE:
-        raise GencoreError(
-            f"the data go from {x.min().item():.4g} to {x.max().item():.4g}; expected finite values in [-1, 1]."
-        )
     if rounding == "none" and (off := (scaled - rounded).abs() > TOLERANCE).any():
         raise GencoreError(
             f"{int(off.sum())} of {off.numel()} values lie between the {levels} levels from -1 to 1, the first "

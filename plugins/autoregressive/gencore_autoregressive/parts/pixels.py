@@ -62,7 +62,6 @@ class PixelDensity(Model):
     config_class = PixelConfig
     config: PixelConfig
     regions = ("network",)
-    config: Any
 
     def __init__(self, config: PixelConfig, network: nn.Module, head: Head) -> None:
         super().__init__(config)
