@@ -1,0 +1,16 @@
+"""A loss as a list of weighted terms, each with its name in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gencore.objective import Loss
+
+
+def weighted_sum(terms: Mapping[str, tuple[float, Tensor]]) -> Loss:
+    """sum of weight x value of scalars; the log has each value by its name, without its weight."""
+    total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+    return Loss(total, {name: value.detach() for name, (_, value) in terms.items()})
