@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from einops import rearrange
+from PIL import Image as PILImage
 from torch import Tensor
 
 from gencore.conditions import ClassLabel, Condition, Image
@@ -19,6 +21,7 @@ from gencore.data.images import from_uint8
 from gencore.data.opening_rules import refuse
 from gencore.data.options import OpenOptions
 from gencore.data.ranges import check_peak
+from gencore.data.regular import open_regular
 from gencore.data.source import Batch, check_batch, check_indices, check_labels
 from gencore.data.sources.listing import shown
 from gencore.data.sources.metadata import condition_from
@@ -87,13 +90,24 @@ class HubDataset:
         return batch
 
     def _pixels(self, row: Mapping[str, Any], column: str, how: Decoding, index: int) -> np.ndarray:
-        picture = row[column]
-        if picture is None:
-            raise GencoreError(f"{self.name}: example {index} has no picture in {column!r}.")
+        name = f"{self.name}, example {index}"
         try:
-            return pixels_of(picture, how, f"{self.name}, example {index}")
-        except (ValueError, OSError) as error:
-            raise GencoreError(f"{self.name}: the picture {index} cannot be read: {error}.") from error
+            return pixels_of(_opened(row[column]), how, name)
+        except GencoreError:
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to
+            raise GencoreError(f"{name}: {column!r} cannot be read as an image: {error}.") from error
+
+
+def _opened(cell: Mapping[str, Any] | None) -> PILImage.Image:
+    """The image in a cell that was not decoded: its bytes, or a file that the library has fetched."""
+    if cell is None or (cell["bytes"] is None and cell["path"] is None):
+        raise ValueError("there is none")
+    content = cell["bytes"]
+    if content is None:
+        with open_regular(cell["path"]) as file:
+            content = file.read()
+    return PILImage.open(io.BytesIO(content))
 
 
 def from_table(table: Any, options: OpenOptions, name: str) -> HubDataset:
@@ -110,6 +124,8 @@ def from_table(table: Any, options: OpenOptions, name: str) -> HubDataset:
     if wanted is not None and wanted not in kinds and "," not in wanted:
         raise GencoreError(f"{name} has no column {wanted!r}.{suggest(wanted, kinds)}")
     pictures = [column for column, kind in kinds.items() if kind == "Image"]
+    for column in pictures:  # the library would decode to 8 bits, and forget the file's depth and colour key
+        table = table.cast_column(column, type(table.features[column])(decode=False))
     targets = [column for column in pictures if column != wanted]
     if len(targets) != 1:
         raise GencoreError(
@@ -153,8 +169,12 @@ def _probe(table: Any) -> Tensor:
 
 
 def _decoding(table: Any, column: str, options: OpenOptions, name: str) -> Decoding:
-    probed = [table[i][column] for i in _probe(table).tolist()]
-    found = [picture for picture in probed if picture is not None]
+    found = []
+    for index in _probe(table).tolist():
+        try:
+            found.append(_opened(table[index][column]))
+        except (ValueError, OSError) as error:
+            raise GencoreError(f"{name}, example {index}: {column!r} cannot be read as an image: {error}.") from error
     sizes = sorted({picture.size for picture in found})
     if options.image_size is None and (len(sizes) != 1 or sizes[0][0] != sizes[0][1]):
         listed = ", ".join(f"{width} x {height}" for width, height in sizes[:3])
