@@ -149,7 +149,11 @@ def test_pool_without_places_shows_the_new() -> None:
 
 def take_on_each() -> dict[str, Tensor]:
     """What the pool of each of two processes holds after one batch of two."""
+    from accelerate import Accelerator
+
     from gencore.distributed import process_rank
+
+    Accelerator(cpu=True)
 
     pool = ImagePool(4, (1,))
     pool.take(torch.tensor([[1.0], [2.0]]) + 10 * process_rank())
