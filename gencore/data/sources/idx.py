@@ -16,10 +16,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from gencore.data.regular import NotRegularError, open_regular
 from gencore.errors import GencoreError
 
 _UNSIGNED_BYTE = 0x08
 _CHUNK = 1 << 20
+DEFLATE_RATIO = 1032
+"""No byte of a gzip file stands for more (RFC 1951: 258 bytes take two bits at least)."""
 
 
 def read_idx(path: str | os.PathLike[str], num_axes: int) -> npt.NDArray[np.uint8]:
@@ -29,20 +32,24 @@ def read_idx(path: str | os.PathLike[str], num_axes: int) -> npt.NDArray[np.uint
     """
     path = Path(path)
     try:
-        with open(path, "rb") as plain:
+        with open_regular(path) as plain:
+            size = os.fstat(plain.fileno()).st_size
             zipped = plain.read(2) == b"\x1f\x8b"
             plain.seek(0)
             if not zipped:
-                return _parse(plain, num_axes, path)
+                return _parse(plain, num_axes, path, math.inf)
             with gzip.open(plain) as unzipped:
-                return _parse(unzipped, num_axes, path)
+                return _parse(unzipped, num_axes, path, size * DEFLATE_RATIO)
+    except NotRegularError as error:
+        raise GencoreError(f"{path} cannot be read: it {error.reason}; expected an IDX file.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise GencoreError(f"{path} is truncated or damaged: {error}. Download it again.") from error
     except OSError as error:
         raise GencoreError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _parse(stream: BinaryIO | gzip.GzipFile, num_axes: int, path: Path) -> npt.NDArray[np.uint8]:
+def _parse(stream: BinaryIO | gzip.GzipFile, num_axes: int, path: Path, most: float) -> npt.NDArray[np.uint8]:
+    """The array; `most` is how many bytes a packed file can hold (a plain one is read to its end at most)."""
     magic = _read(stream, 4)
     expected = bytes([0, 0, _UNSIGNED_BYTE, num_axes])
     if magic != expected:
@@ -57,6 +64,11 @@ def _parse(stream: BinaryIO | gzip.GzipFile, num_axes: int, path: Path) -> npt.N
     count = math.prod(shape)
     if count == 0:
         raise GencoreError(f"{path} is empty: its header gives the shape {shape}.")
+    if count > most:
+        raise GencoreError(
+            f"{path} is truncated or damaged: its header gives the shape {shape}, {count} values, and the file is too "
+            "short for that many. Download it again."
+        )
     values = _read(stream, count + 1)
     if len(values) != count:
         state = "has trailing bytes" if len(values) > count else f"is truncated after {len(values)} values"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gencore.data import mnist, mnist_from_hub
+from gencore.data import mnist, mnist_from_hub, open_source
 from gencore.data.sources.idx import read_idx
 from gencore.data.sources.mnist import STEMS
 from gencore.errors import GencoreError
@@ -149,3 +150,36 @@ def test_mnist_from_the_cache_of_the_hub(tmp_path: Path) -> None:
         mnist_from_hub("someone/else", cache_dir=tmp_path, local_files_only=True)
     with pytest.raises(GencoreError, match="cannot be had"):
         mnist_from_hub("not a name", cache_dir=tmp_path, local_files_only=True)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_header_that_lies_is_found_before_anything_is_read(tmp_path: Path, pack: bool) -> None:
+    data = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**32 - 1, 2**20, 2**20) + bytes(1000)
+    (tmp_path / "file").write_bytes(gzip.compress(data) if pack else data)
+    with pytest.raises(GencoreError, match="too short for that many" if pack else "truncated after 1000 values"):
+        read_idx(tmp_path / "file", 3)
+
+
+def test_zeros_packed_as_tightly_as_can_be_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(gzip.compress(idx_bytes(np.zeros((400, 64, 64))), 9))
+    assert read_idx(tmp_path / "file", 3).shape == (400, 64, 64)
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(GencoreError, match="is a FIFO; expected an IDX file"):
+        read_idx(tmp_path / "file", 3)
+
+
+def test_nearly_black_images_need_a_range(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    for part in STEMS.values():
+        path = tmp_path / part[0]
+        array = read_idx(path, 3) % 2
+        path.write_bytes(idx_bytes(array))
+    with pytest.raises(GencoreError, match="whole numbers up to 1, of 255"):
+        mnist(tmp_path)
+    x = open_source(f"mnist:{tmp_path}", data_range=(0, 1)).fetch(torch.arange(7))["x"]
+    assert x.unique().tolist() == [-1, 1]
+    with pytest.raises(GencoreError, match="values from 0 to 1; data_range says 0 to 0.5"):
+        mnist(tmp_path, data_range=(0, 0.5))
