@@ -12,7 +12,8 @@ The paper takes one f for the ratio and another for the generator where it helps
 for the ratio, which is bounded below whatever r is, and the reverse KL for the generator, -log r, whose gradient does
 not vanish where r is small. r = softplus of the network's output, or its exponential; r is not clipped.
 
-Deviations: fully connected networks where the paper has DCGAN's.
+Deviations: fully connected networks where the paper has DCGAN's; an average of the generator's weights is what is
+sampled (a decay of 0.99; 0 switches it off).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.nn.functional import softplus
 
 from gencore import Adam, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import AdversarialLosses
-from gencore.adversarial.objective import Adversarial, two_players
+from gencore.adversarial.objective import Adversarial, generator_average, two_players
 from gencore.config import check
 from gencore_gan.parts.networks import DenseGAN, DenseGANConfig
 
@@ -91,6 +92,7 @@ def b_gan(
     generator_divergence: Name = "reverse-kl",
     link: Link = "softplus",
     learning_rate: float = 2e-4,
+    ema_decay: float = 0.99,
 ) -> Recipe:
     """`link`: r as a function of the network's output."""
     for name, value, known in (
@@ -106,4 +108,5 @@ def b_gan(
         config=config,
         stages=two_players(objective, Adam(learning_rate=learning_rate, betas=(0.5, 0.999)), steps=steps),
         batch_size=batch_size,
+        ema=generator_average(ema_decay),
     )

@@ -7,7 +7,8 @@ With D the critic's logit, log D - log(1 - D) in the paper's probabilities, and 
 The generator seeks the boundary D = 0, where the critic cannot tell, and stops there; a non-saturating one goes on as
 far as the critic rises.
 
-Deviations: fully connected networks where the paper has DCGAN's. Discrete data have a page of their own,
+Deviations: fully connected networks where the paper has DCGAN's; an average of the generator's weights is what is
+sampled (a decay of 0.99; 0 switches it off). Discrete data have a page of their own,
 `gencore_gan.objectives.bs_gan_discrete`.
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from gencore import Adam, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import AdversarialLosses, logistic_critic_loss
-from gencore.adversarial.objective import Adversarial, two_players
+from gencore.adversarial.objective import Adversarial, generator_average, two_players
 from gencore_gan.parts.networks import DenseGAN, DenseGANConfig
 
 SYSTEM = SystemSpec(
@@ -48,6 +49,7 @@ def bs_gan(
     steps: int = 6000,
     batch_size: int = 64,
     learning_rate: float = 2e-4,
+    ema_decay: float = 0.99,
 ) -> Recipe:
     """One critic step for one of the generator."""
     objective = Adversarial(AdversarialLosses(logistic_critic_loss, boundary_generator_loss))
@@ -57,4 +59,5 @@ def bs_gan(
         config=config,
         stages=two_players(objective, Adam(learning_rate=learning_rate, betas=(0.5, 0.999)), steps=steps),
         batch_size=batch_size,
+        ema=generator_average(ema_decay),
     )

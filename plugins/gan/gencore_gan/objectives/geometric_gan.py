@@ -7,7 +7,8 @@ generator moves its features along the plane's normal:
 The best critic without the norm is the sign of p - q, and the hinge's value then 2 (1 - TV(p, q)).
 
 The paper is silent on C in the experiments; 100 is ours. b is not penalised, nor are the layers that make f.
-Deviations: fully connected networks; Adam with rate 2e-4 where the paper has RMSProp.
+Deviations: fully connected networks; Adam with rate 2e-4 where the paper has RMSProp; an average of the generator's
+weights is what is sampled (a decay of 0.99; 0 switches it off).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from gencore import Adam, Loss, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import hinge
-from gencore.adversarial.objective import Adversarial, two_players
+from gencore.adversarial.objective import Adversarial, generator_average, two_players
 from gencore.config import check
 from gencore_gan.parts.networks import DenseGAN, DenseGANConfig
 
@@ -67,6 +68,7 @@ def geometric_gan(
     batch_size: int = 64,
     c: float = 100.0,
     learning_rate: float = 2e-4,
+    ema_decay: float = 0.99,
 ) -> Recipe:
     """`c`: the support vector machine's C; large is a weak norm."""
     return Recipe(
@@ -75,4 +77,5 @@ def geometric_gan(
         config=config,
         stages=two_players(SoftMargin(c=c), Adam(learning_rate=learning_rate, betas=(0.5, 0.999)), steps=steps),
         batch_size=batch_size,
+        ema=generator_average(ema_decay),
     )

@@ -55,7 +55,10 @@ def final_logits(objective: Adversarial, seed: int, steps: int = 600) -> float:
 
 @pytest.mark.behaviour
 def test_generated_examples_stop_at_the_boundary(measured) -> None:
-    """Against a critic that is given, samples come to D = 0. Twin: the non-saturating generator, which runs on."""
+    """Against a critic that is given, samples come to D = 0. Twin: the non-saturating generator, which runs on.
+
+    Measured at seeds 0, 1, 2: page 0.064, 0.094, 0.075; twin 10.6, 11.6, 11.1; untrained about 3.
+    """
     measured(
         "bs-gan",
         "root mean square logit of samples against a fixed critic",

@@ -171,7 +171,10 @@ def equal_weights(logits: Tensor) -> Tensor:
 
 @pytest.mark.behaviour
 def test_a_table_is_learned(measured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 values, from a uniform start. Twin: equal weights for all samples of a z."""
+    """20 values, from a uniform start. Twin: equal weights for all samples of a z.
+
+    Measured at seeds 0, 1, 2: page 0.053, 0.045, 0.047; twin 0.52, 0.55, 0.52, which is about where it starts.
+    """
     figure = distance(0)
     monkeypatch.setattr(page, "importance_weights", equal_weights)
     measured(

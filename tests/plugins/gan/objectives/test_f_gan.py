@@ -106,12 +106,15 @@ def relative_error(trained: Name, measured_by: Name, seed: int) -> float:
 
 @pytest.mark.behaviour
 def test_bounds_reach_the_divergences(measured) -> None:
-    """The worst of the seven bounds, relative to the divergence. Twin: Pearson's bound, trained as the KL's."""
+    """The worst of the seven bounds, relative to the divergence. Twin: Pearson's bound, trained as the KL's.
+
+    Measured at seeds 0, 1, 2: the worst is Pearson's, 0.024, 0.029, 0.026; twin 0.61, 0.64, 0.58.
+    """
     measured(
         "f-gan",
         "worst relative error of seven trained bounds against their divergences",
         figure=max(relative_error(name, name, 0) for name in NAMES),
         twin=relative_error("kl", "pearson", 0),
-        bar=0.15,
+        bar=0.1,
         better="lower",
     )

@@ -55,7 +55,8 @@ def hinge_value(objective: SoftMargin, seed: int) -> float:
 def test_the_hinge_measures_total_variation(measured) -> None:
     """The best critic's hinge loss is 2 (1 - TV); TV of N(0, 1) and N(1, 1) is 2 Phi(1 / 2) - 1 = 0.3829.
 
-    Twin: the term on generated examples dropped.
+    Twin: the term on generated examples dropped. Measured at seeds 0, 1, 2: page 0.019, 0.016, 0.017; twin 0.94, 0.80,
+    0.84.
     """
     best = 2 * (1 - 0.38292)
     twin = SoftMargin(c=100.0)

@@ -138,9 +138,13 @@ class WithoutRank(Ranking):
 
 @pytest.mark.behaviour
 def test_the_critic_ranks_two_given_generators(measured) -> None:
-    """Stage 2's loss on generators that are given."""
-    objective, penalty = gencore.recipe("gogan").stages[1].objective, 10.0
-    twin = WithoutRank(stage=1, margin=objective.margin, gradient_penalty=penalty)
+    """Stage 2's loss on generators that are given; the penalty is off, since on a line the slope would have to pass 0
+    at the data, where it is highest. Twin: without the rank term, which puts the old generator above the data.
+
+    Measured at seeds 0, 1, 2: page 1.00, 1.00, 1.00; twin 0, 0, 0; untrained 0, 0, 0.
+    """
+    objective = gencore.recipe("gogan", gradient_penalty=0.0).stages[1].objective
+    twin = WithoutRank(stage=1, margin=objective.margin, gradient_penalty=0.0)
     measured(
         "gogan",
         "share of batches ranked data > new generator > old one",
