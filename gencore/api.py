@@ -77,21 +77,25 @@ def _decoded(what: str, function: Callable[..., Recipe], overrides: Mapping[str,
     for key in given:
         if key not in known:
             raise GencoreError(f"{what} has no argument {key!r}.{suggest(key, known)}")
-    outer_first = sorted((known[key] for key in given), key=lambda argument: len(argument.path))
-    training = {a.name: decode(a.kind, given[a.name], a.name) for a in outer_first if len(a.path) == 1}
+    places = {known[key].path: value for key, value in given.items()}
+    training = {path[0]: decode(known[path[0]].kind, v, path[0]) for path, v in places.items() if len(path) == 1}
     config = whole if whole is not None else getattr(parameters.get("config"), "default", None)
-    for argument in outer_first:
-        if len(argument.path) > 1:
-            config = _changed(config, argument.path[1:], given[argument.name])
-    if whole is not None or len(training) < len(given):
-        training["config"] = config
+    changes = {path[1:]: value for path, value in places.items() if len(path) > 1}
+    if whole is not None or changes:
+        training["config"] = _changed(config, changes)
     return training
 
 
-def _changed(config: Any, path: tuple[str, ...], value: Any) -> Any:
-    """A config with the field at `path` changed."""
-    name, *rest = path
-    return replace(config, {name: _changed(getattr(config, name), tuple(rest), value) if rest else value})
+def _changed(config: Any, changes: Mapping[tuple[str, ...], Any]) -> Any:
+    """A config with the fields at those paths changed, each config at once: its fields may have to fit each other."""
+    own = {path[0]: value for path, value in changes.items() if len(path) == 1}
+    for name in {path[0] for path in changes if len(path) > 1}:
+        inner = {path[1:]: value for path, value in changes.items() if path[0] == name and len(path) > 1}
+        if not dataclasses.is_dataclass(own.get(name, getattr(config, name))):
+            fields = ", ".join(sorted(path[0] for path in inner))
+            raise GencoreError(f"{name} is given whole, and by its fields ({fields}): expected one of the two.")
+        own[name] = _changed(own.get(name, getattr(config, name)), inner)
+    return replace(config, own)
 
 
 def create(name: str, **config: Any) -> Model:
@@ -104,8 +108,7 @@ def create(name: str, **config: Any) -> Model:
     for key in config:
         if key not in known:
             raise GencoreError(f"{type(changed).__name__} has no field {key!r}.{suggest(key, known)}")
-    for key in sorted(config, key=lambda key: len(known[key].path)):
-        changed = _changed(changed, known[key].path, config[key])
+    changed = _changed(changed, {known[key].path: value for key, value in config.items()})
     model = made.model(changed)
     model.system = name
     return model

@@ -33,8 +33,8 @@ class Phase:
     """Steps an iteration (the k critic steps of a GAN)."""
     every: int = 1
     """Take part in every n-th iteration only (lazy regularisation)."""
-    gate: Callable[[Objective], bool] | None = None
-    """The phase is skipped in an iteration where this is false (VAE/GAN's equilibrium). Reads the objective's
+    gate: Callable[[Any], bool] | None = None
+    """(objective) -> whether the phase takes part in an iteration (VAE/GAN's equilibrium). Reads the objective's
     buffers, which must be equal on all processes."""
     joint: bool = False
     """Let gradients flow through every part of the model, though only `parts` are stepped (consensus optimisation,
@@ -61,10 +61,11 @@ class Stage:
     steps: int
     """Iterations."""
     name: str = "training"
-    data: Callable[[Any, Model], Any] | None = None
+    data: Callable[[Any, Any], Any] | None = None
     """(source, model as it stands) -> the source of this stage (gencore.data): resized, re-weighted, paired."""
-    begin: Callable[[Model], None] | None = None
-    """Called when the stage begins and again before a resume inside it, to grow the model; deterministic."""
+    begin: Callable[[Any], None] | None = None
+    """Called with the model when the stage begins, and again before a resume inside it, to grow the model;
+    deterministic."""
     frozen: tuple[str, ...] = ()
     """Parts in evaluation mode during this stage, and without gradients."""
 

@@ -48,6 +48,7 @@ class AffineGaussian(Model):
     """W, the mean and log sigma."""
 
     config_class = AffineGaussianConfig
+    config: AffineGaussianConfig
 
     def __init__(self, config: AffineGaussianConfig) -> None:
         super().__init__(config)

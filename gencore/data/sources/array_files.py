@@ -70,23 +70,26 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
 
 
 def read_npz(path: Path, wanted: Callable[[str], bool]) -> dict[str, npt.NDArray[Any]]:
-    """The members of a .npz file, all of which must be `wanted`; nothing is read of a file with others.
+    """The `wanted` members of a .npz file. Others that have a row for each of x are refused by name, since they would
+    be dropped without a word; those that have not (a list of words, names of classes) are left alone.
 
-    Raises GencoreError as map_npy does, with the names of members that are not wanted, for members that have not as
-    many rows as x, and for more than this machine's memory.
+    Raises GencoreError as map_npy does, for such members, for wanted members that have not as many rows as x, and for
+    more than this machine's memory. Nothing is read of what is not wanted but its header.
     """
     with _errors_of(path), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
             raise GencoreError(f"{path} has two members of one name; keep one of them.")
-        if others := sorted(name for name in members if not wanted(name)):
+        headers = {name: _member_header(archive, info, path) for name, info in members.items()}
+        rows = headers["x"].shape[:1] if "x" in headers else None
+        if others := sorted(name for name in members if not wanted(name) and headers[name].shape[:1] in (rows, None)):
             raise GencoreError(
                 f"{path} has no use for its members {others[:20]}: the examples are x, their classes label, further "
                 "pictures x_input or x_...; save it without the others."
             )
-        headers = {name: _member_header(archive, info, path) for name, info in members.items()}
+        headers = {name: header for name, header in headers.items() if wanted(name)}
         _check_rows(headers, path)
-        return {name: _read_member(archive, info, headers[name]) for name, info in members.items()}
+        return {name: _read_member(archive, members[name], headers[name]) for name in headers}
 
 
 def _read_header(file: IO[bytes]) -> _Header:

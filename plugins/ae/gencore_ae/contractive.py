@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -63,13 +63,13 @@ class ContractiveAutoencoder(Autoencoder):
 
     config_class = ContractiveAutoencoderConfig
     config: ContractiveAutoencoderConfig
-    regions = ("encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("encoder",)
 
     def __init__(self, config: ContractiveAutoencoderConfig) -> None:
         super().__init__(config)
         widths = (math.prod(config.data_shape), *config.hidden, config.code_dim)
         self.encoder = nn.Sequential(nn.Flatten(), *layers(widths, "sigmoid"), nn.Sigmoid())
-        self.decoder = nn.ParameterList(torch.zeros(width) for width in widths[-2::-1])
+        self.decoder: nn.ParameterList = nn.ParameterList(torch.zeros(width) for width in widths[-2::-1])
         """The biases on the way back."""
 
     @property

@@ -85,6 +85,8 @@ class LinearAutoencoder(Autoencoder):
 class CentredReconstruction(Reconstruction):
     """Reconstruction around the running mean of everything seen in training, over all processes."""
 
+    steps: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros(()))

@@ -150,6 +150,8 @@ class CategoricalVAE(LatentVariableModel):
 class RelaxedBound(Objective):
     """Maximise one of the three objectives of the header while the temperature falls from 1."""
 
+    step: Tensor
+
     def __init__(
         self,
         *,

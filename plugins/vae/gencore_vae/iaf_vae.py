@@ -75,6 +75,8 @@ class IAFVAEConfig(VAEConfig):
 class MaskedLinear(nn.Linear):
     """A linear layer whose output j sees input i only where mask[j, i] is 1."""
 
+    mask: Tensor
+
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
         self.register_buffer("mask", mask, persistent=False)
@@ -98,12 +100,12 @@ class MADE(nn.Module):
         outputs = inputs.repeat(2) - 1
         degrees = [inputs, *hidden_degrees, outputs]
         masks = [(after[:, None] >= before[None]).float() for before, after in itertools.pairwise(degrees)]
-        self.layers = nn.ModuleList(MaskedLinear(mask) for mask in masks)
+        layers = [MaskedLinear(mask) for mask in masks]
+        self.layers = nn.ModuleList(layers)
         self.context = nn.Linear(context_dim, len(degrees[1])) if context_dim else None
         with torch.no_grad():
-            last = self.layers[-1]
-            last.weight.mul_(0.1)
-            last.bias[dim:].fill_(GATE_BIAS)
+            layers[-1].weight.mul_(0.1)
+            layers[-1].bias[dim:].fill_(GATE_BIAS)
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """The shift m and the gate's logit s."""

@@ -70,7 +70,7 @@ class VAE(LatentVariableModel):
         if self.config.likelihood == "bernoulli":
             check_binary(x)
 
-    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> DiagonalGaussian:
+    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Drawable:
         """x (N, *data_shape) -> q(z | x), event (latent_dim,)."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
         return DiagonalGaussian(mean, log_variance)
@@ -90,6 +90,7 @@ class VAE(LatentVariableModel):
     def terms(self, x: Tensor, noise: NoiseSource) -> Terms:
         """With the KL in closed form, which has less variance than log q - log p of the sample."""
         posterior = self.encode(x)
+        assert isinstance(posterior, DiagonalGaussian)
         z = posterior.draw(noise)[0]
         return Terms(self.generate(z).log_prob(x), posterior.kl_to_standard_normal())
 

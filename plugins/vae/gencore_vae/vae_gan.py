@@ -129,6 +129,8 @@ def feature_distance(a: Tensor, b: Tensor) -> Tensor:
 class LearnedSimilarity(Objective):
     """Phases "encoder", "decoder", "critic", in this order: the first measures the costs that gate the others."""
 
+    costs: Tensor
+
     def __init__(self, *, feature_weight: float, equilibrium: float, margin: float) -> None:
         super().__init__()
         check(feature_weight >= 0, "feature_weight", feature_weight, "0 or more")
@@ -170,7 +172,8 @@ class LearnedSimilarity(Objective):
             rebuilt = model.generate(model.encode(x).draw(noise)[0])
             new = model.generate(model.draw_prior(noise))
         judged = model.judge(torch.cat([x, rebuilt, new])).chunk(3)
-        return Loss(sum(F.softplus(sign * logits).mean() for sign, logits in zip((-1, 1, 1), judged, strict=True)))
+        terms = [F.softplus(sign * logits).mean() for sign, logits in zip((-1, 1, 1), judged, strict=True)]
+        return Loss(torch.stack(terms).sum())
 
     def after_step(self, model: Any, phase: str, seen: Sequence[Tensor]) -> None:
         """Keep the costs, averaged over processes."""

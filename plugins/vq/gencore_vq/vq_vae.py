@@ -315,6 +315,8 @@ class VectorQuantization(Objective):
     step; 0: at random. A residual codebook's third term pulls the latents to the sum of the books that were decoded.
     """
 
+    begun: Tensor
+
     def __init__(self, *, commitment: float, decay: float, restart_below: float, kmeans_iterations: int = 0) -> None:
         super().__init__()
         check(commitment >= 0, "commitment", commitment, "0 or more")

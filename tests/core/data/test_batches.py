@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gencore.conditions import ClassLabel, Condition, Tokens
 from gencore.data import Batches, InMemory, check_batch
 from gencore.data.batches import AHEAD, WORKERS
-from gencore.data.source import Batch
+from gencore.data.source import Batch, conditions_of
 from gencore.errors import GencoreError, NonFiniteError
 
 
@@ -197,3 +198,53 @@ def test_check_batch_refuses(change: Batch, message: str) -> None:
         check_batch(good_batch() | change, (1, 2, 2))
     with pytest.raises(GencoreError, match="no key 'x'"):
         check_batch({"images": torch.zeros(1)}, (1,))
+
+
+class Declared:
+    """A source of two pictures that hands over what it is told to, and declares `conditions` and `keys`."""
+
+    shape, num_classes, name = (1, 2, 2), None, "declared"
+
+    def __init__(self, conditions: tuple[Condition, ...] = (), keys: tuple[str, ...] = ()) -> None:
+        self.conditions, self.keys = conditions, keys
+
+    def __len__(self) -> int:
+        return 4
+
+    def fetch(self, indices: Tensor) -> Batch:
+        return {}
+
+
+WORDS = Tokens(length=2, words=("red", "blue"))
+
+
+@pytest.mark.parametrize("key", ["label", "label_b", "x_b", "index_unlabelled", "x_input"])
+def test_streams_are_declared_by_their_names(key: str) -> None:
+    check_batch(good_batch() | {key: torch.zeros(4, 1, 2, 2) if key[0] == "x" else torch.zeros(4).long()}, Declared())
+
+
+@pytest.mark.parametrize("key", ["labels", "y", "mask", "tokens", "X_b", "xb"])
+def test_a_key_that_nobody_declared_is_refused_by_name(key: str) -> None:
+    batch = good_batch() | {key: torch.ones(4, 2).long()}
+    with pytest.raises(GencoreError, match=f"batch of declared has the key '{key}', which nobody declared"):
+        check_batch(batch, Declared())
+    check_batch(batch, Declared(keys=(key,)))
+
+
+def test_what_conditions_declare_must_be_there_and_fit() -> None:
+    good = good_batch() | {"tokens": torch.tensor([[1, 2]] * 4)}
+    check_batch(good, Declared((WORDS,)))
+    check_batch(good | {"tokens_wrong": good["tokens"]}, Declared((WORDS,)))
+    with pytest.raises(GencoreError, match="has no 'tokens'"):
+        check_batch(good_batch(), Declared((WORDS,)))
+    with pytest.raises(GencoreError, match="tokens outside 0"):
+        check_batch(good | {"tokens": torch.tensor([[1, 3]] * 4)}, Declared((WORDS,)))
+    with pytest.raises(GencoreError, match="batch of declared: .* classes as integers from 0 to 1"):
+        check_batch(good_batch() | {"label": torch.tensor([0, 1, 2, 0])}, Declared((ClassLabel(count=2),)))
+
+
+def test_conditions_of_a_source() -> None:
+    assert conditions_of(numbered(3)) == ()
+    labelled = InMemory(x=torch.zeros(2, 1), label=torch.tensor([0, 1]), num_classes=2, class_names=("cat", "dog"))
+    assert conditions_of(labelled) == (ClassLabel(count=2, names=("cat", "dog")),)
+    assert conditions_of(Declared((WORDS,))) == (WORDS,)

@@ -221,3 +221,13 @@ def test_a_stated_range_reaches_array_files(here: Path) -> None:
     np.save("a.npy", np.arange(16, dtype=np.uint16).reshape(1, 4, 4) * 273)
     x = open_source("a.npy", data_range=(0, 4095)).fetch(torch.arange(1))["x"]
     assert torch.allclose(x.flatten(), torch.linspace(-1, 1, 16))
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 2**22, "gaussian:" + "1," * 10**5, "mnist:hf://" + "a" * 10**6, "digits:" + "\n" * 99]
+)
+def test_a_long_word_is_shortened_in_errors(word: str) -> None:
+    with pytest.raises(GencoreError) as caught:
+        open_source(word)
+    assert len(str(caught.value)) < 2000
+    assert "\n" not in str(caught.value)

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from gencore.conditions import ClassLabel, Image, Tokens
 from gencore.data import (
     Batches,
     InMemory,
     Source,
+    augmented,
     check_batch,
+    conditions_of,
     digits,
     inverted,
     labelled_and_unlabelled,
+    paired,
     resized,
     ring,
     subset,
@@ -18,6 +24,7 @@ from gencore.data import (
     weighted,
 )
 from gencore.data.source import epoch_order
+from gencore.data.views import unlabelled
 from gencore.errors import GencoreError
 
 
@@ -188,6 +195,96 @@ def test_views_are_sources_and_read_ahead_only_where_all_allow_it() -> None:
     assert all(isinstance(view, Source) for view in views)
     assert [view.read_ahead for view in views] == [True, True, False, True]  # type: ignore[attr-defined]
     assert all(view.name for view in views)
+
+
+CLASSES = ClassLabel(count=3, names=("a", "b", "c"))
+
+
+def described(side: int = 8, input_side: int = 8) -> InMemory:
+    """Six pictures with an input, words, a class each by name, and a further stream."""
+    return InMemory(
+        x=torch.linspace(-1, 1, 6 * side * side).view(6, 1, side, side),
+        label=torch.arange(6) % 3,
+        num_classes=3,
+        class_names=("a", "b", "c"),
+        further={
+            "x_input": torch.zeros(6, 3, input_side, input_side),
+            "x_b": torch.zeros(6, 1, side, side),
+            "tokens": torch.ones(6, 2).long(),
+        },
+        conditions=(Image(shape=(3, input_side, input_side)), WORDS, CLASSES),
+    )
+
+
+WORDS = Tokens(length=2, words=("word",))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda s: subset(s, torch.tensor([1, 0])),
+        lambda s: weighted(s, torch.ones(6)),
+        inverted,
+        lambda s: resized(s, 4),
+        augmented,
+        lambda s: unpaired(s, numbered(3)),
+        lambda s: unpaired(s, described()),
+    ],
+)
+def test_views_pass_on_what_their_source_declares(view: Any) -> None:
+    seen = view(described())
+    batch = Batches(seen, 2, seed=0)[0]
+    check_batch(batch, seen)
+    assert seen.class_names == ("a", "b", "c")
+    assert [condition.key for condition in conditions_of(seen)] == ["x_input", "tokens", "label"]
+    assert {"x", "x_input", "x_b", "tokens", "label", "index"} <= set(batch)
+
+
+def test_the_second_stream_s_conditions_are_declared_with_its_suffix() -> None:
+    pair = unpaired(numbered(3), described(), suffix="_c")
+    batch = pair.fetch(torch.arange(2))
+    check_batch(batch, pair)
+    assert {"tokens_c", "x_input_c", "x_b_c"} <= set(batch)
+    assert pair.keys == ("x_input_c", "tokens_c")
+
+
+def test_resized_resizes_inputs_of_the_same_size_and_refuses_others() -> None:
+    view = resized(described(), 4)
+    assert conditions_of(view)[0] == Image(shape=(3, 4, 4))
+    assert view.fetch(torch.arange(2))["x_input"].shape == (2, 3, 4, 4)
+    with pytest.raises(GencoreError, match="resized needs one size for both"):
+        resized(described(8, 4), 6)
+
+
+def test_unlabelled_takes_away_the_classes_alone() -> None:
+    view = unlabelled(described())
+    assert (view.num_classes, conditions_of(view)) == (None, (Image(shape=(3, 8, 8)), WORDS))
+    assert set(view.fetch(torch.arange(2))) == {"x", "x_input", "x_b", "tokens", "index"}
+
+
+def test_paired() -> None:
+    target, given = digits(), inverted(digits())
+    view = paired(target, given)
+    batch = Batches(view, 8, seed=0)[0]
+    check_batch(batch, view)
+    assert torch.equal(batch["x_input"], -batch["x"])
+    assert conditions_of(view) == (Image(shape=(1, 8, 8)), ClassLabel(count=10))
+    with pytest.raises(GencoreError, match="has 1400 examples and digits .test. 397"):
+        paired(digits(), digits("test"))
+    with pytest.raises(GencoreError, match="order of its own"):
+        paired(digits(), weighted(digits(), torch.ones(1400)))
+    with pytest.raises(GencoreError, match="expected images"):
+        paired(digits(), ring(1400))
+
+
+def test_two_streams_may_be_joined_with_a_third_of_another_name() -> None:
+    three = unpaired(unpaired(numbered(4), numbered(3, 10)), numbered(2, 20), suffix="_c")
+    batches = Batches(three, 4, seed=0)
+    assert batches.indices(0).shape == (4, 3)
+    batch = batches[0]
+    check_batch(batch, three)
+    assert set(batch["x_b"].flatten().tolist()) <= {10, 11, 12}
+    assert set(batch["x_c"].flatten().tolist()) == {20, 21}
 
 
 def test_inverted() -> None:

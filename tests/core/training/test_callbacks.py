@@ -68,7 +68,7 @@ def test_the_preview_of_what_cannot_sample_is_pairs() -> None:
     torch.testing.assert_close(shown[8:16], model.reconstruct(x[:8]).clamp(-1, 1))
     torch.testing.assert_close(shown[16:24], x[8:16])
     assert model.training
-    assert preview(gencore.create("noisy-classifier", width=8), source, seed=5) is None
+    assert preview(gencore.create("noisy-classifier"), source, seed=5) is None
 
 
 def test_data_that_are_no_images_have_no_sample_grids(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Stepper:
         self, function: Callable[..., tuple[Tensor, ...]], x: Tensor, other: Tensor | None, step: int, *more: Tensor
     ) -> tuple[Tensor, ...]:
         """`advance`, or a function that calls it, at step number `step`; compiled where the model is."""
-        arguments = (x, other, self.places[step], *more, self.model, *self.given)
+        arguments: tuple[Any, ...] = (x, other, self.places[step], *more, self.model, *self.given)
         if self.backend is None:
             *states, total = function(*arguments)
         else:

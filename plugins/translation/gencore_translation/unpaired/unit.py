@@ -142,7 +142,7 @@ class UNIT(Model):
         return self.decoders[domain](self.shared_decoder(z))
 
     def translate(self, x: Tensor, domain: int = 0, *, to: str | None = None) -> Tensor:
-        """Images (N, *data_shape) of one domain, 0 or 1 -> the same pictures in the other; `to` names it, "a" or "b"."""
+        """Images (N, *data_shape) of one domain, 0 or 1 -> the same in the other; `to` names it, "a" or "b"."""
         if to is not None:
             check(to in ("a", "b"), "to", to, '"a" or "b"')
             domain = 1 - ("a", "b").index(to)
@@ -196,14 +196,14 @@ class Translation(Objective):
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Both critics, means over the batch."""
         images = both_domains(batch)
-        return Loss(sum(self._critic(model, images[a], images[1 - a], a) for a in range(DOMAINS)))
+        return Loss(torch.stack([self._critic(model, images[a], images[1 - a], a) for a in range(DOMAINS)]).sum())
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """The losses of the header, both directions added up, means over the batch."""
         images = both_domains(batch)
         parts = [self._generator(model, images[a], a) for a in range(DOMAINS)]
         terms = {name: parts[0][name] + parts[1][name] for name in parts[0]}
-        return Loss(sum(terms.values()), terms)
+        return Loss(torch.stack([*terms.values()]).sum(), terms)
 
     def _critic(self, model: Any, x: Tensor, other: Tensor, domain: int) -> Tensor:
         """The critic of the other domain."""

@@ -58,6 +58,10 @@ class Codebook(nn.Module):
     of the unit sphere (latents must be, too), so that the nearest one has the highest cosine.
     """
 
+    vectors: Tensor
+    counts: Tensor
+    sums: Tensor
+
     def __init__(
         self, num_codes: int, dim: int, update: Update, *, groups: int | None = None, unit_length: bool = False
     ) -> None:
@@ -79,6 +83,8 @@ class Codebook(nn.Module):
         """latents (N, D, *places) -> the nearest code at each place, the lowest index on ties."""
         rows = self.rows(latents)
         found = nearest_code(rows, self.points().detach(), returns=("counts", "sums"))
+        assert found.counts is not None
+        assert found.sums is not None
         codes = found.index.unflatten(-1, (latents.shape[0], *latents.shape[2:]))
         if self.groups is not None:
             codes = rearrange(codes, "g n ... -> n g ...")

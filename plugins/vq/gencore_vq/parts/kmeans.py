@@ -43,5 +43,7 @@ def kmeans(rows: Tensor, num_codes: int, *, iterations: int) -> Tensor:
 def lloyd_step(rows: Tensor, centres: Tensor) -> Tensor:
     """One assignment and one mean, over the rows of all processes."""
     found = nearest_code(rows, centres, returns=("counts", "sums"))
+    assert found.counts is not None
+    assert found.sums is not None
     counts = sum_over_processes(found.counts)[..., None]
     return torch.where(counts > 0, sum_over_processes(found.sums) / counts.clamp_min(1), centres)

@@ -34,7 +34,8 @@ class CausalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (N, L, width) -> the same shape; place i depends on places up to i."""
         qkv = rearrange(self.query_key_value(self.attention_norm(x)), "n l (p h d) -> p n h l d", p=3, h=self.heads)
-        seen = F.scaled_dot_product_attention(*qkv.unbind(), is_causal=True)
+        query, key, value = qkv.unbind()
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.output(rearrange(seen, "n h l d -> n l (h d)"))
         return x + self.dense(self.dense_norm(x))
 

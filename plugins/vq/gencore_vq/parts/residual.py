@@ -28,13 +28,18 @@ class ResidualCodebook(nn.Module):
         self.books = nn.ModuleList(Codebook(num_codes, dim, "ema") for _ in range(books))
         self.dropout = dropout
 
+    @property
+    def stages(self) -> list[Codebook]:
+        """The books, in their order."""
+        return [book for book in self.books if isinstance(book, Codebook)]
+
     def forward(self, latents: Tensor) -> Quantized:
         """latents (N, D, *places) -> codes (N, S, *places); counts (S, K), sums (S, K, D), rows (S, L, D) by book.
 
         `vectors` is the sum over the books that count in this pass: all of them in evaluation.
         """
         residual, found = latents.detach().float(), []
-        for book in self.books:
+        for book in self.stages:
             found.append(book(residual))
             residual = residual - found[-1].vectors
         vectors = torch.stack([stage.vectors for stage in found])
@@ -52,24 +57,24 @@ class ResidualCodebook(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (N, s, *places), s from 1 to S -> the sum of the first s books' vectors (N, D, *places)."""
-        stages = zip(self.books, codes.unbind(1), strict=False)
+        stages = zip(self.stages, codes.unbind(1), strict=False)
         return torch.stack([book.lookup(stage) for book, stage in stages]).sum(0)
 
     @torch.no_grad()
     def begin(self, latents: Tensor, *, iterations: int) -> None:
         """k-means for each book, on what the ones before it leave of `latents` (N, D, *places)."""
         residual = latents.float()
-        for book in self.books:
+        for book in self.stages:
             book.begin(residual, iterations=iterations)
             residual = residual - book(residual).vectors
 
     def follow(self, counts: Tensor, sums: Tensor, *, decay: float) -> None:
         """Codebook.follow for each book: counts (S, K), sums (S, K, D)."""
-        for stage, book in enumerate(self.books):
+        for stage, book in enumerate(self.stages):
             book.follow(counts[stage], sums[stage], decay=decay)
 
     def restart(self, candidates: Tensor, *, below: float) -> Tensor:
         """Codebook.restart for each book: candidates (S, K, D), which are residuals of that book."""
         return torch.stack(
-            [book.restart(candidates[stage], below=below) for stage, book in enumerate(self.books)]
+            [book.restart(candidates[stage], below=below) for stage, book in enumerate(self.stages)]
         ).sum()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -396,3 +397,17 @@ def test_decompression_bombs_are_refused_by_name(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
     with pytest.raises(UnreadableImageError, match=r"bomb\.png.*10000 pixels.*exceeds limit.*MAX_IMAGE_PIXELS"):
         image_folder(tmp_path)
+
+
+def test_folders_nested_a_thousand_deep(tmp_path: Path) -> None:
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1900):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    save(noise(4, 4), tmp_path / "a.png")
+    assert [p.name for p in image_folder(tmp_path).paths] == ["a.png"]
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
