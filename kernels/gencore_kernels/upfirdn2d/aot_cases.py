@@ -48,7 +48,7 @@ def warm_up(device: torch.device) -> Iterator[str]:
     """Compiles StyleGAN2's blur and its two resamplings, and their gradients, for small and large planes."""
     f = setup_filter((1, 3, 3, 1), device=device)
     for size in (8, 32):
-        x = torch.randn(16, 4, size, size, device=device, requires_grad=True)
+        x = torch.randn(4, 4, size, size, device=device, requires_grad=True)
         for name, run in (
             ("up", lambda x: upsample2d(x, f, backend="triton")),
             ("down", lambda x: downsample2d(x, f, backend="triton")),
