@@ -48,3 +48,16 @@ def receptive_field(critic: nn.Sequential) -> int:
             field += (kernel - 1) * dilation * stride
             stride *= step
     return field
+
+
+def texture_critic(channels: int, *, width: int) -> nn.Sequential:
+    """Pictures (N, channels, H, W), H and W at least 5 -> logits (N, 1, H / 2, W / 2), each of a patch of 11 pixels.
+
+    Four 3 x 3 convolutions without normalisation, the third of stride 2, with mirrored borders: a critic that sees
+    where zeros begin makes its generator draw frames.
+    """
+    widths, strides = (channels, width, width, 2 * width, 1), (1, 1, 2, 1)
+    layers: list[nn.Module] = []
+    for (before, after), stride in zip(pairwise(widths), strides, strict=True):
+        layers += [nn.Conv2d(before, after, 3, stride, 1, padding_mode="reflect"), nn.LeakyReLU(0.2, inplace=True)]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,42 @@
+"""SRResNet (Ledig et al. 2017, arXiv:1609.04802, figure 4) without batch normalisation: 9 x 9, residual blocks, pixel
+shuffles, 9 x 9, and the bicubic picture added."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .enlarging import bicubic, factors, subpixel_layer
+
+
+class Block(nn.Module):
+    """h + f(h), f two convolutions with a parametric rectifier between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(reflected(channels, channels), nn.PReLU(), reflected(channels, channels))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Maps (N, channels, H, W) to the same shape."""
+        return h + self.layers(h)
+
+
+def reflected(before: int, after: int, kernel: int = 3) -> nn.Conv2d:
+    """A convolution that keeps the size and mirrors the borders."""
+    return nn.Conv2d(before, after, kernel, 1, kernel // 2, padding_mode="reflect")
+
+
+class SRResNet(nn.Module):
+    """Pictures (N, channels, H, W), H and W at least 5 -> (N, channels, scale H, scale W), not clipped."""
+
+    def __init__(self, channels: int, *, scale: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.head = nn.Sequential(reflected(channels, width, 9), nn.PReLU())
+        self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), reflected(width, width))
+        raised = [layer for factor in factors(scale) for layer in (subpixel_layer(width, factor), nn.PReLU())]
+        self.tail = nn.Sequential(*raised, reflected(width, channels, 9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The bicubic picture and what the network adds to it."""
+        h = self.head(x)
+        return bicubic(x, self.scale) + self.tail(h + self.body(h))
