@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {
     "classifier_steps": 7,
     "coding": (-1.0, 1.0, 0.0),
     "critic_hidden": (8,),
+    "degradation": "grey",
     "flow_hidden": (8,),
     "hidden": (24, 8),
     "kl_warm_up": 7,
