@@ -4,6 +4,7 @@ gradient penalty   weight E_u (||grad_u D(u)|| - center)^2, u = t x + (1 - t) G(
                    (Gulrajani et al. 2017, arXiv:1704.00028, equation 3)
 R1                 weight / 2 E_x ||grad_x D(x)||^2           (Mescheder et al. 2018, arXiv:1801.04406, equation 9)
 R2                 weight / 2 E_z ||grad D(G(z))||^2          (the same, equation 10)
+drift              weight E_x D(x)^2                          (Karras et al. 2018, arXiv:1710.10196, appendix A.1)
 Roth               weight / 2 { E_x (1 - s(D(x)))^2 ||grad_x D(x)||^2 + E_z s(D(G(z)))^2 ||grad D(G(z))||^2 }, with D
                    the logit and s the sigmoid   (Roth et al. 2017, arXiv:1705.09367, equations 20 and 21)
 """
@@ -116,3 +117,18 @@ def _confused_slope(judge: Judge, points: Tensor, sign: float) -> Tensor:
     """E s(sign D)^2 ||grad D||^2: how sure the critic is of the other side, times its slope."""
     judged, slope = judged_with_slopes(judge, points)
     return (torch.sigmoid(sign * judged).square() * slope.flatten(1).square().sum(1)).mean()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """weight E_x D(x)^2: keeps the level of a Wasserstein critic, which its game leaves free, near 0."""
+
+    weight: float = 0.001
+
+    def __post_init__(self) -> None:
+        check(self.weight >= 0, "weight", self.weight, "0 or more")
+
+    def __call__(self, judge: Judge, real: Tensor, fake: Tensor) -> Loss:
+        """The penalty, and E D(x)^2 as a metric."""
+        squares = judge(real).square().mean()
+        return Loss(self.weight * squares, {"drift": squares.detach()})
