@@ -98,9 +98,7 @@ class TrackTriplets(Objective):
         first, last = track_ends(batch["x"], motion=self.motion)
         count = len(first)
         if count <= self.num_negatives:
-            raise GencoreError(
-                f"A batch of {count} has no {self.num_negatives} other tracks: take a larger batch_size."
-            )
+            raise GencoreError(f"batch_size is {count}; expected more than num_negatives, {self.num_negatives}.")
         z = model.encode(torch.cat([first, last])).float()
         distance = cosine_distances(z[:count], z[count:])
         own = torch.eye(count, dtype=torch.bool, device=z.device)

@@ -16,7 +16,7 @@ from gencore.errors import GencoreError
 def grouped(source: Source, per_class: int) -> Source:
     """An epoch visits groups of `per_class` examples of one class, one after the other, in random order.
 
-    What is left over of a class waits for the next epoch. Raises GencoreError for a source without labels, with an
+    What is left over of a class waits for another epoch; the first groups come twice in its place. Raises GencoreError for a source without labels, with an
     order of its own, or with fewer than two classes of `per_class` examples.
     """
     check(per_class >= 2, "per_class", per_class, "at least 2")
@@ -42,4 +42,5 @@ class _Grouped(View):
             shuffled = rows[permutation(len(rows), epoch_seed, number)]
             groups.append(shuffled[: len(rows) // self.per_class * self.per_class].view(-1, self.per_class))
         together = torch.cat(groups)
-        return together[permutation(len(together), epoch_seed, len(self.rows))].flatten()
+        rows = together[permutation(len(together), epoch_seed, len(self.rows))].flatten()
+        return rows.repeat(-(-len(self) // len(rows)))[: len(self)]

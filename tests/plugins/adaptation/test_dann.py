@@ -1,0 +1,127 @@
+"""DANN: what gradient reversal does, its schedule, and two moons at 35 degrees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import gencore
+from gencore.data import digits, open_source
+from gencore.errors import GencoreError
+from gencore.training.trainer import Trainer
+from gencore_adaptation.dann import DomainAdversarial, strength_at
+from gencore_adaptation.parts.moons import DEGREES, half_circles
+from gencore_adaptation.parts.reversal import reverse_gradient
+
+
+def batch_of(count: int = 16) -> dict[str, torch.Tensor]:
+    return open_source("moons").fetch(torch.arange(count))
+
+
+def test_reversal_is_the_identity_forwards() -> None:
+    """And exactly -strength times the gradient backwards; once more for a gradient of that."""
+    x = torch.randn(5, 3, requires_grad=True)
+    y = reverse_gradient(x, torch.tensor(0.25))
+    assert torch.equal(y, x)
+    (slope,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
+    assert torch.equal(slope, -0.25 * 3 * x**2)
+    (again,) = torch.autograd.grad(slope.sum(), x)
+    torch.testing.assert_close(again, 0.25**2 * 6 * x)
+
+
+def test_strength_follows_the_paper() -> None:
+    """2 / (1 + exp(-10 p)) - 1 at p = 0, 0.1, 0.5 and 1."""
+    for p in (0.0, 0.1, 0.5, 1.0):
+        expected = 2 / (1 + math.exp(-10 * p)) - 1
+        assert strength_at(torch.tensor(p)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def slopes(strength: float, step: int) -> tuple[Any, Any]:
+    """Gradients of the domain loss alone: of the encoder's and of the critic's parameters."""
+    torch.manual_seed(0)
+    recipe: Any = gencore.recipe("dann", steps=10, strength=strength)
+    model = recipe.model(recipe.config)
+    objective = recipe.stages[0].objective
+    objective.step.fill_(step)
+    loss = objective.adaptation(model, batch_of())
+    loss.metrics["domain"].backward()
+    return [p.grad for p in model.encoder.parameters()], [p.grad for p in model.critic.parameters()]
+
+
+def test_only_the_encoder_is_reversed() -> None:
+    """Its gradient is -lambda times that without the layer; the critic's is the same whatever lambda is."""
+    torch.manual_seed(0)
+    recipe: Any = gencore.recipe("dann", steps=10)
+    model, batch = recipe.model(recipe.config), batch_of()
+    real, fake = model.judge(batch["x"]), model.judge(batch["x_b"])
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.cat([real, fake]), torch.cat([torch.ones(16), torch.zeros(16)])
+    )
+    plain.backward()
+    scale = 0.7 * (2 / (1 + math.exp(-10 * 0.4)) - 1)
+    encoder, critic = slopes(0.7, step=4)
+    for found, expected in zip(encoder, model.encoder.parameters(), strict=True):
+        torch.testing.assert_close(found, -scale * expected.grad, atol=1e-6, rtol=1e-4)
+    for found, expected in zip(critic, model.critic.parameters(), strict=True):
+        torch.testing.assert_close(found, expected.grad)
+    assert all((slope == 0).all() for slope in slopes(0.7, step=0)[0])
+
+
+def test_the_step_is_counted() -> None:
+    """After each step, and it is part of the checkpoint."""
+    objective = DomainAdversarial(steps=4, strength=1.0)
+    objective.after_step(None, "adaptation", [])
+    assert objective.state_dict()["step"] == 1
+
+
+def test_refusals() -> None:
+    """One domain only; domains of different shape; a negative strength."""
+    recipe = gencore.recipe("dann", data_shape=(1, 8, 8), num_classes=10, steps=1)
+    with pytest.raises(GencoreError, match="--second"):
+        Trainer(recipe, digits(), cpu=True).fit()
+    batch = batch_of()
+    with pytest.raises(GencoreError, match="expected one"):
+        DomainAdversarial(steps=1, strength=1.0).adaptation(None, {**batch, "x_b": torch.zeros(16, 3)})
+    with pytest.raises(GencoreError, match="strength"):
+        gencore.recipe("dann", strength=-1.0)
+
+
+def figures(seed: int, **overrides: Any) -> dict[str, float]:
+    """Accuracy on the turned moons, and how often the critic tells held-out points' domain."""
+    recipe = gencore.recipe("dann", **overrides)
+    model: Any = Trainer(recipe, open_source("moons"), seed=seed, cpu=True).fit().eval()
+    source, target = half_circles(split="test"), half_circles(degrees=DEGREES, seed=1, split="test")
+    with torch.no_grad():
+        told = torch.cat([model.judge(source.x) > 0, model.judge(target.x) <= 0])
+        return {
+            "target": (model.classify(target.x) == target.label).float().mean().item(),
+            "domain": told.float().mean().item(),
+        }
+
+
+@pytest.mark.behaviour
+def test_classes_are_found_on_turned_moons(measured: Any) -> None:
+    """FIGURES"""
+    page, twin = figures(0), figures(0, strength=0.0)
+    assert page["domain"] < 0.7
+    assert twin["domain"] > 0.75
+    measured(
+        "dann",
+        "accuracy on two moons turned by 35 degrees; twin: no reversal",
+        figure=page["target"],
+        twin=twin["target"],
+        bar=0.84,
+        better="higher",
+    )
+
+
+@pytest.mark.behaviour
+@pytest.mark.slow
+def test_five_seeds() -> None:
+    """FIGURES5"""
+    page = [figures(seed)["target"] for seed in range(5)]
+    assert sum(page) / 5 > 0.88
+    assert min(page) > 0.8

@@ -1,0 +1,99 @@
+"""Colorization: colour spaces, bins, weights, and colours of unseen parts of photographs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import gencore
+from gencore.data.toys.photos import grid_crops, photos
+from gencore.errors import GencoreError
+from gencore.training.trainer import Trainer
+from gencore_representation.colorization import rebalancing, soft_bins, true_colours
+from gencore_representation.parts.lab import gamut_bins, lab_to_rgb, rgb_to_lab
+
+
+def test_soft_bins_by_hand() -> None:
+    """The nearest first; a colour in a bin's middle: shares exp(0), exp(-2), exp(-2) ... of cells 10 apart."""
+    bins = gamut_bins()
+    which, share = soft_bins(torch.tensor([[0.0, 0.0]]), bins)
+    assert bins[which[0, 0]].tolist() == [0, 0]
+    torch.testing.assert_close(share[0, 0], torch.tensor(1 / (1 + 4 * torch.e**-2)))
+    torch.testing.assert_close(share.sum(1), torch.ones(1))
+    assert sorted(bins[which[0, 1:]].abs().sum(1).tolist()) == [10, 10, 10, 10]
+
+
+def test_weights_have_mean_one_and_lift_rare_bins() -> None:
+    """w ~ (p / 2 + 1 / (2 Q))^-1: for p = (0.7, 0.3) that is 1 / 0.6 and 1 / 0.4 over their mean."""
+    frequency = torch.tensor([0.7, 0.3])
+    weight = rebalancing(frequency, 0.5)
+    mean = 0.7 / 0.6 + 0.3 / 0.4
+    torch.testing.assert_close(weight, torch.tensor([1 / 0.6, 1 / 0.4]) / mean)
+    torch.testing.assert_close(rebalancing(frequency, 1.0), torch.ones(2))
+
+
+def test_losses_by_hand() -> None:
+    """Before anything is counted all weights are 1; logits of 0 cost log Q; regression is half the squared error."""
+    x = torch.rand(2, 3, 8, 8) * 2 - 1
+    for head in ("classes", "regression"):
+        recipe: Any = gencore.recipe("colorization", data_shape=(3, 8, 8), head=head)
+        model = recipe.model(recipe.config)
+        for parameter in model.head.parameters():
+            torch.nn.init.zeros_(parameter)
+        loss = recipe.stages[0].objective.colorizer(model, {"x": x})
+        if head == "classes":
+            assert loss.total.item() == pytest.approx(torch.tensor(float(len(gamut_bins()))).log().item(), abs=1e-4)
+            assert loss.seen.sum().item() == pytest.approx(2 * 16, rel=1e-4)
+        else:
+            expected = (true_colours(x) / 100).square().sum(1).mean() / 2
+            torch.testing.assert_close(loss.total, expected)
+            torch.testing.assert_close(model.colours(x), torch.zeros(2, 2, 4, 4))
+
+
+def test_colours_do_not_see_the_colours() -> None:
+    """Two pictures of one lightness get the same colours; lightness stays in translation."""
+    model: Any = gencore.create("colorization", data_shape=(3, 8, 8))
+    x = torch.rand(2, 3, 8, 8) * 2 - 1
+    grey = rgb_to_lab(x)
+    grey[:, 1:] = 0
+    grey = lab_to_rgb(grey)
+    with torch.no_grad():
+        torch.testing.assert_close(model.colours(x), model.colours(grey), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(model.encode(x), model.encode(grey), atol=1e-4, rtol=1e-3)
+
+
+def test_refuses_grey_pictures() -> None:
+    """There is nothing to learn from."""
+    with pytest.raises(GencoreError, match="in colour"):
+        gencore.create("colorization", data_shape=(1, 32, 32))
+
+
+def figures(seed: int, steps: int = 400, **overrides: Any) -> dict[str, float]:
+    """On the right quarter of the photographs: error of (a, b) as a share of grey's, and mean chroma."""
+    recipe = gencore.recipe("colorization", steps=steps, **overrides)
+    model: Any = Trainer(recipe, photos(3000), seed=seed, cpu=True).fit().eval()
+    crops = grid_crops()[0]
+    truth = true_colours(crops)
+    with torch.no_grad():
+        guess = model.colours(crops)
+    return {
+        "error": ((guess - truth).square().mean() / truth.square().mean()).sqrt().item(),
+        "chroma": guess.norm(dim=1).mean().item(),
+    }
+
+
+@pytest.mark.behaviour
+def test_colours_unseen_parts_of_photographs(measured: Any) -> None:
+    """FIGURES"""
+    page, twin = figures(0), figures(0, head="regression")
+    assert page["error"] < 0.9
+    measured(
+        "colorization",
+        "mean chroma of unseen parts of photographs; twin: regression",
+        figure=page["chroma"],
+        twin=twin["chroma"],
+        bar=15.0,
+        better="higher",
+    )

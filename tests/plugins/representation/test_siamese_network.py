@@ -1,0 +1,82 @@
+"""Siamese network: the terms, and verification of people never seen in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gencore
+from gencore.data import InMemory
+from gencore.data.toys.faces import faces
+from gencore.errors import GencoreError
+from gencore.evaluation.verification import area_under_roc, draw_pairs
+from gencore.nn.pairwise import pair_distances
+from gencore.training.trainer import Trainer
+from gencore_representation.siamese_network import Contrastive
+
+
+class Identity(torch.nn.Module):
+    def encode(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_terms_by_hand() -> None:
+    """Same at 0.6: 0.18. Different at 0.8 and 1: (0.02 + 0) / 2. Linear: 0.6 and (0.2 + 0) / 2."""
+    batch = {"x": torch.tensor([[0.0, 0.0], [0.6, 0.0], [0.6, 0.8]]), "label": torch.tensor([0, 0, 1])}
+    squared = Contrastive(margin=1.0, loss="squared").encoder(Identity(), batch).total
+    assert squared.item() == pytest.approx(0.18 + 0.01)
+    linear = Contrastive(margin=1.2, loss="linear").encoder(Identity(), batch).total
+    assert linear.item() == pytest.approx(0.6 + (0.2 + 0.4) / 2)
+
+
+def test_refusals() -> None:
+    """No labels, no margin, a class of one."""
+    objective = Contrastive(margin=1.0, loss="squared")
+    with pytest.raises(GencoreError, match="no labels"):
+        objective.encoder(Identity(), {"x": torch.zeros(3, 2)})
+    with pytest.raises(GencoreError, match="margin"):
+        gencore.recipe("siamese-network", margin=0.0)
+    alone = InMemory(x=torch.zeros(8, 1, 8, 8), label=torch.arange(8), num_classes=8)
+    with pytest.raises(GencoreError, match="per_class|at least 4"):
+        Trainer(gencore.recipe("siamese-network", batch_size=8, steps=1), alone, cpu=True).fit()
+
+
+def unseen_people() -> tuple[Tensor, Tensor]:
+    """800 faces of 50 people, none of whom is in the training data."""
+    held_out = faces(800, people=50, split="test")
+    return held_out.x, held_out.further["label"]
+
+
+def verification(codes: Tensor, label: Tensor) -> float:
+    """Area under the ROC of 2,000 pairs of one person and 2,000 of two."""
+    first, second, same = draw_pairs(label, 2000)
+    return area_under_roc(pair_distances(codes[first], codes[second]), same)
+
+
+def figure(seed: int, **overrides: Any) -> float:
+    source = faces(3000, people=150)
+    recipe = gencore.recipe("siamese-network", data_shape=(1, 16, 16), steps=400, **overrides)
+    model = Trainer(recipe, source, seed=seed, cpu=True).fit().eval()
+    x, label = unseen_people()
+    with torch.no_grad():
+        return verification(model.encode(x), label)
+
+
+@pytest.mark.behaviour
+def test_knows_people_it_has_never_seen(measured: Any) -> None:
+    """FIGURES"""
+    x, label = unseen_people()
+    raw = verification(x.flatten(1), label)
+    assert raw < 0.85
+    page, twin = figure(0), figure(0, margin=1e-4)
+    measured(
+        "siamese-network",
+        "area under the ROC on pairs of people never seen in training",
+        figure=page,
+        twin=twin,
+        bar=0.95,
+        better="higher",
+    )
