@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gencore.conditions import Condition, Image
+from gencore.data.opening_rules import shorten
 from gencore.data.ranges import is_image_key
 from gencore.data.source import Batch, Source, check_indices, conditions_of, epoch_order
 from gencore.data.streams import Use, derived_seed, raw
@@ -60,12 +61,14 @@ def degradation(kind: str) -> Degrade:
 
     name, colon, text = kind.partition(":")
     if name not in FORMS or bool(colon) != (":" in FORMS[name]):
-        raise GencoreError(f"degradation {kind!r} is not understood.{suggest(name, FORMS.values())}")
+        raise GencoreError(f"degradation {shorten(kind)} is not understood.{suggest(name, FORMS.values())}")
     try:
         value = float(text or 0)
         count = int(text or 0) if name in ("downsample", "jpeg", "hole", "random-hole", "strokes") else 0
     except ValueError as error:
-        raise GencoreError(f"degradation {kind!r}: {text!r} is no number of that kind; write {FORMS[name]}.") from error
+        raise GencoreError(
+            f"degradation {shorten(kind)}: {text!r} is no number of that kind; write {FORMS[name]}."
+        ) from error
     known: dict[str, Degrade] = {
         "downsample": lambda x, seed, index: d.downsample(x, count),
         "blur": lambda x, seed, index: d.gaussian_blur(x, value),

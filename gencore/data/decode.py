@@ -82,9 +82,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(path, f"{error}; PIL.Image.MAX_IMAGE_PIXELS sets the limit") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            path, "UnidentifiedImageError: its content is of no known kind"
-        ) from error
+        raise UnreadableImageError(path, "UnidentifiedImageError: its content is of no known kind") from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to
         raise UnreadableImageError(path, f"{type(error).__name__}: {error}".rstrip(".")) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gencore.data.images import resize_images
 from gencore.data.names import FORMS, plain_names, understood
-from gencore.data.opening_rules import refuse
+from gencore.data.opening_rules import refuse, shorten
 from gencore.data.options import OpenOptions, Split
 from gencore.data.ranges import DataRange, check_range
 from gencore.data.source import Source
@@ -78,7 +78,7 @@ def _open(spec: str, options: OpenOptions) -> Source:
     names = plain_names()
     if name in names:
         if colon:
-            raise GencoreError(f"{spec!r}: {name} takes nothing after a colon. Write {name}.")
+            raise GencoreError(f"{shorten(spec)}: {name} takes nothing after a colon. Write {name}.")
         refuse(options, spec, "skip_corrupt", "data_range", "column")
         return sized(_call(names[name].opens, split=options.split), options.image_size, name)
     if name in FORMS:
@@ -106,9 +106,9 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
         refuse(options, spec, "skip_corrupt", "column")
         return arrays(path, image_size=options.image_size, data_range=options.data_range)
     if os.path.exists(path):
-        raise GencoreError(f"{spec!r} is a file of unknown type. Understood: {understood()}.")
+        raise GencoreError(f"{shorten(spec)} is a file of unknown type. Understood: {understood()}.")
     raise GencoreError(
-        f"no data {spec!r}: no such name, file or folder.{suggest(spec.partition(':')[0], names)} Understood: "
+        f"no data {shorten(spec)}: no such name, file or folder.{suggest(spec.partition(':')[0], names)} Understood: "
         f"{understood()}."
     )
 

@@ -6,11 +6,17 @@ from gencore.data.options import OpenOptions
 from gencore.errors import GencoreError
 
 _REASONS = {
-    "skip_corrupt": "skip_corrupt is for folders of images; {spec!r} is none. Leave it out.",
-    "data_range": "data_range is for folders of images and array files; {spec!r} says its range. Leave it out.",
-    "column": "condition is {value!r}, but {spec!r} has no metadata to take it from. Leave it out.",
-    "image_size": "image_size is {value}, but {spec!r} has no images. Leave it out.",
+    "skip_corrupt": "skip_corrupt is for folders of images; {spec} is none. Leave it out.",
+    "data_range": "data_range is for folders of images and array files; {spec} says its range. Leave it out.",
+    "column": "condition is {value!r}, but {spec} has no metadata to take it from. Leave it out.",
+    "image_size": "image_size is {value}, but {spec} has no images. Leave it out.",
 }
+
+
+def shorten(value: object) -> str:
+    """A value as messages show it: escaped, and cut to 80 characters."""
+    text = repr(value[:200]) if isinstance(value, str) and len(value) > 200 else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def refuse(options: OpenOptions, spec: str, *names: str) -> None:
@@ -18,4 +24,4 @@ def refuse(options: OpenOptions, spec: str, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
         if value is not None and value is not False:
-            raise GencoreError(_REASONS[name].format(spec=spec, value=value))
+            raise GencoreError(_REASONS[name].format(spec=shorten(spec), value=value))

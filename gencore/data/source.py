@@ -154,7 +154,10 @@ def _check_keys(batch: Batch, source: Source) -> None:
             raise GencoreError(
                 f"the batch of {source.name} has no {condition.key!r}, only {sorted(batch)}; its conditions declare it."
             )
-        condition.check(batch[condition.key], len(batch["x"]))
+        try:
+            condition.check(batch[condition.key], len(batch["x"]))
+        except GencoreError as error:
+            raise GencoreError(f"the batch of {source.name}: its {condition.key!r} does not fit: {error}") from error
 
 
 def _check_values(key: str, value: Tensor, batch: Batch) -> None:

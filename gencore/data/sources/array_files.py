@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
 
 def read_npz(path: Path, wanted: Callable[[str], bool]) -> dict[str, npt.NDArray[Any]]:
     """The `wanted` members of a .npz file. Others that have a row for each of x are refused by name, since they would
-    be dropped without a word; those that have not (a list of words, names of classes) are left alone.
+    be dropped without a word; those that have not are left alone, with a warning but for texts (a list of words).
 
     Raises GencoreError as map_npy does, for such members, for wanted members that have not as many rows as x, and for
     more than this machine's memory. Nothing is read of what is not wanted but its header.
@@ -87,6 +88,9 @@ def read_npz(path: Path, wanted: Callable[[str], bool]) -> dict[str, npt.NDArray
                 f"{path} has no use for its members {others[:20]}: the examples are x, their classes label, further "
                 "pictures x_input or x_...; save it without the others."
             )
+        left = sorted(name for name, header in headers.items() if not wanted(name) and header.dtype.kind not in "SU")
+        if left:
+            warnings.warn(f"{path}: {left[:20]} are left out of account; they have no row for each of x.", stacklevel=4)
         headers = {name: header for name, header in headers.items() if wanted(name)}
         _check_rows(headers, path)
         return {name: _read_member(archive, members[name], headers[name]) for name in headers}

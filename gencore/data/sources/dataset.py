@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gencore.data.images import from_pil, from_uint8
+from gencore.data.opening_rules import shorten
 from gencore.data.ranges import DataRange, check_peak, check_within, finite_bounds, rescale
 from gencore.data.source import Batch, check_batch, check_indices, check_labels
 from gencore.errors import GencoreError, suggest
@@ -80,7 +81,7 @@ class DatasetSource:
         if isinstance(label, str):
             if label not in self.class_names:
                 raise GencoreError(
-                    f"{self.name} has the label {label!r} at {index}, which is the name of no class."
+                    f"{self.name} has the label {shorten(label)} at {index}, which is the name of no class."
                     f"{suggest(label, self.class_names)} Say the names in order: class_names=(...)."
                 )
             return self.class_names.index(label)
@@ -123,12 +124,6 @@ def _one_hot(label: Any) -> list[float] | None:
     if isinstance(label, (Tensor, np.ndarray)) and label.ndim == 1:
         return [float(number) for number in label.tolist()]
     return [float(number) for number in label] if isinstance(label, (list, tuple)) else None
-
-
-def shorten(value: Any) -> str:
-    """A value as it is shown in messages, cut to 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def from_dataset(

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -135,26 +135,13 @@ def image_folder(
     listing = list_pictures(root)
     _check_listing(listing, skip_corrupt)
     names = class_names(listing) if labels else ()
-    headers, broken = _sift(listing.pictures, read_header)
-    if broken and not skip_corrupt:
-        raise _unreadable(broken)
-    if headers:
-        size = image_size or _common_size(headers, root, half)
-        grey = all(header.grey for header in headers.values())
-        how = Decoding(channels or (1 if grey else 3), size, data_range, half)
-    if headers and skip_corrupt:
-        whole, further = _sift(list(headers), lambda file: read_pixels(file, how).size)
-        headers, broken = {file: headers[file] for file in whole}, [*broken, *further]
-    if not headers:
-        raise GencoreError(f"none of the {len(listing.pictures)} images in {root} can be read:\n{_named(broken)}")
-    broken = [*listing.problems, *broken]
+    files, how, broken = _readable(listing, _Wanted(image_size, channels, data_range, half), skip_corrupt)
     if broken:
         total = len(listing.pictures) + len(listing.problems)
         warnings.warn(f"{len(broken)} of {total} images left out:\n{_named(broken)}", stacklevel=2)
-    files = tuple(headers)
     if data_range is None:
         _check_peaks(files, f"the images in {root}")
-    described, further_tensors = _described(root, files, condition)
+    described, further = _described(root, files, condition)
     return ImageFolder(
         root=root,
         paths=files,
@@ -163,8 +150,38 @@ def image_folder(
         class_names=names,
         skipped=tuple(sorted(error.path for error in broken)),
         described=described,
-        further=further_tensors,
+        further=further,
     )
+
+
+class _Wanted(NamedTuple):
+    """What the caller says of the decoding; None is for the files to say."""
+
+    image_size: int | None
+    channels: int | None
+    data_range: DataRange | None
+    half: Half | None
+
+
+def _readable(
+    listing: Listing, wanted: _Wanted, skip_corrupt: bool
+) -> tuple[tuple[Path, ...], Decoding, list[UnreadableImageError]]:
+    """The files that can be read, how, and the errors of the others, which skip_corrupt allows."""
+    headers, broken = _sift(listing.pictures, read_header)
+    if broken and not skip_corrupt:
+        raise _unreadable(broken)
+    if headers:
+        size = wanted.image_size or _common_size(headers, listing.root, wanted.half)
+        grey = all(header.grey for header in headers.values())
+        how = Decoding(wanted.channels or (1 if grey else 3), size, wanted.data_range, wanted.half)
+    if headers and skip_corrupt:
+        whole, further = _sift(list(headers), lambda file: read_pixels(file, how).size)
+        headers, broken = {file: headers[file] for file in whole}, [*broken, *further]
+    if not headers:
+        raise GencoreError(
+            f"none of the {len(listing.pictures)} images in {listing.root} can be read:\n{_named(broken)}"
+        )
+    return tuple(headers), how, [*listing.problems, *broken]
 
 
 def _check_listing(listing: Listing, skip_corrupt: bool) -> None:

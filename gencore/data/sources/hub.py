@@ -18,7 +18,7 @@ from gencore.conditions import ClassLabel, Condition, Image
 from gencore.data.decode import Decoding, pixels_of
 from gencore.data.flatten import is_grey
 from gencore.data.images import from_uint8
-from gencore.data.opening_rules import refuse
+from gencore.data.opening_rules import refuse, shorten
 from gencore.data.options import OpenOptions
 from gencore.data.ranges import check_peak
 from gencore.data.regular import open_regular
@@ -38,7 +38,9 @@ def open_hub(argument: str, options: OpenOptions) -> HubDataset:
     `from_table` does.
     """
     if not (match := _SPEC.fullmatch(argument)):
-        raise GencoreError(f"'hf:{argument}' is no Hub data set; expected hf://datasets/ORG/NAME[@REVISION].")
+        raise GencoreError(
+            f"{shorten('hf:' + argument)} is no Hub data set; expected hf://datasets/ORG/NAME[@REVISION]."
+        )
     refuse(options, f"hf:{argument}", "skip_corrupt")
     try:
         datasets = importlib.import_module("datasets")

@@ -79,33 +79,48 @@ def list_pictures(root: Path) -> Listing:
     Links are followed, but not in circles. Raises GencoreError where root itself cannot be listed.
     """
     found = Listing(root)
-    _walk(root, (), found)
+    waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(root, frozenset())]
+    while waiting:  # no recursion: folders may be nested a thousand deep
+        folder, ancestors = waiting.pop()
+        here = _identity(folder)
+        if not here & ancestors:
+            waiting += [(inner, ancestors | here) for inner in _look_into(folder, found)]
+    found.pictures.sort(key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])
+    found.folders.sort(key=natural_key)
     return found
 
 
-def _walk(folder: Path, ancestors: tuple[str, ...], found: Listing) -> None:
-    here = os.path.realpath(folder)
-    if here in ancestors:
-        return
+def _identity(folder: Path) -> frozenset[tuple[int, int]]:
+    """The folder itself, by whatever links it is reached; empty where it is out of reach."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: natural_key(entry.name))
+        state = os.stat(folder)
+    except OSError:
+        return frozenset()
+    return frozenset({(state.st_dev, state.st_ino)})
+
+
+def _look_into(folder: Path, found: Listing) -> list[Path]:
+    """The folders in it; what else lies in it goes into `found`."""
+    try:
+        entries = list(os.scandir(folder))
     except OSError as error:
         if folder == found.root:
             raise GencoreError(f"{folder} cannot be listed: {error.strerror}. Name a folder of images.") from error
         found.problems.append(UnreadableImageError(folder, f"the folder cannot be listed ({error.strerror})"))
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in NOT_DATA:
-            continue
+        return []
+    visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in NOT_DATA]
+    folders = {entry.name: entry for entry in visible if _is_folder(entry)}
+    if folder == found.root:
+        found.folders.extend(folders)
+    for entry in visible:
         end = os.path.splitext(entry.name)[1].lower()
-        if _is_folder(entry):
-            if not ancestors:
-                found.folders.append(entry.name)
-            _walk(Path(entry.path), (*ancestors, here), found)
-        elif end in suffixes():
+        if entry.name in folders:
+            continue
+        if end in suffixes():
             found.pictures.append(Path(entry.path))
-        elif entry.name not in METADATA or ancestors:
+        elif entry.name not in METADATA or folder != found.root:
             found.others[end] += 1
+    return [Path(entry.path) for entry in folders.values()]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gencore.data.images import resize_images
-from gencore.data.opening_rules import refuse
+from gencore.data.opening_rules import refuse, shorten
 from gencore.data.options import OpenOptions, Split, check_split
 from gencore.data.ranges import DataRange, check_peak, check_range, check_within, rescale
 from gencore.data.source import check_labels
@@ -109,7 +109,7 @@ def open_mnist(argument: str, options: OpenOptions) -> InMemory:
     if not argument.startswith("hf://"):
         return mnist(argument, options.split, options.image_size, data_range=options.data_range)
     if not (match := HUB.fullmatch(argument)):
-        raise GencoreError(f"{spec!r} is no Hub data set; expected mnist:hf://datasets/ORG/NAME[@REVISION].")
+        raise GencoreError(f"{shorten(spec)} is no Hub data set; expected mnist:hf://datasets/ORG/NAME[@REVISION].")
     return mnist_from_hub(match[1], options.split, options.image_size, revision=match[2], data_range=options.data_range)
 
 

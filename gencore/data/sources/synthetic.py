@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gencore.data.opening_rules import refuse
+from gencore.data.opening_rules import refuse, shorten
 from gencore.data.options import OpenOptions, Split
 from gencore.data.source import Source
 from gencore.data.sources.memory import InMemory
@@ -66,7 +66,9 @@ def open_gaussian(argument: str, options: OpenOptions) -> InMemory:
     try:
         mean, std = (float(number) for number in argument.split(","))
     except ValueError as error:
-        raise GencoreError(f"{spec!r} is not understood; expected gaussian:MEAN,STD, such as gaussian:3,1.") from error
+        raise GencoreError(
+            f"{shorten(spec)} is not understood; expected gaussian:MEAN,STD, such as gaussian:3,1."
+        ) from error
     return gaussian(mean, std, seed=int(options.split == "test"))
 
 
