@@ -57,32 +57,34 @@ class GrowingGenerator(nn.Module):
         return torch.lerp(before, after, torch.as_tensor(alpha, dtype=after.dtype, device=after.device))
 
 
+def critic_block(inputs: int, outputs: int) -> nn.Sequential:
+    """Two convolutions, then half the size."""
+    first, second = EqualisedConv2d(inputs, inputs, 3), EqualisedConv2d(inputs, outputs, 3)
+    return nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), nn.AvgPool2d(2))
+
+
+def critic_end(channels: int) -> nn.Sequential:
+    """Maps (N, channels, 4, 4) -> scores (N, 1), with a look at how much the batch varies."""
+    third, fourth = EqualisedConv2d(channels + 1, channels, 3), EqualisedConv2d(channels, channels, 4, padding=0)
+    layers = [MinibatchStddev(), third, nn.LeakyReLU(0.2), fourth, nn.LeakyReLU(0.2), nn.Flatten()]
+    return nn.Sequential(*layers, EqualisedLinear(channels, 1, gain=1.0))
+
+
+def whole_critic(channels: tuple[int, ...], colours: int) -> nn.Sequential:
+    """The critic of the last level without the others' entrances: images of the full size -> scores (N, 1)."""
+    down = [critic_block(inputs, outputs) for outputs, inputs in itertools.pairwise(channels)]
+    entrance = EqualisedConv2d(colours, channels[-1], 1)
+    return nn.Sequential(entrance, nn.LeakyReLU(0.2), *reversed(down), critic_end(channels[0]))
+
+
 class GrowingCritic(nn.Module):
     """Images of any of its levels -> scores (N,)."""
 
     def __init__(self, channels: tuple[int, ...], colours: int) -> None:
         super().__init__()
         self.from_image = nn.ModuleList(EqualisedConv2d(colours, c, 1) for c in channels)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                EqualisedConv2d(inputs, inputs, 3),
-                nn.LeakyReLU(0.2),
-                EqualisedConv2d(inputs, outputs, 3),
-                nn.LeakyReLU(0.2),
-                nn.AvgPool2d(2),
-            )
-            for outputs, inputs in itertools.pairwise(channels)
-        )
-        last = channels[0]
-        self.end = nn.Sequential(
-            MinibatchStddev(),
-            EqualisedConv2d(last + 1, last, 3),
-            nn.LeakyReLU(0.2),
-            EqualisedConv2d(last, last, 4, padding=0),
-            nn.LeakyReLU(0.2),
-            nn.Flatten(),
-            EqualisedLinear(last, 1, gain=1.0),
-        )
+        self.blocks = nn.ModuleList(critic_block(inputs, outputs) for outputs, inputs in itertools.pairwise(channels))
+        self.end = critic_end(channels[0])
 
     def forward(self, x: Tensor, level: int, alpha: Tensor | float = 1.0) -> Tensor:
         """x (N, colours, 4 * 2^level, ...)."""
