@@ -55,7 +55,7 @@ LOWEST_LOG_SCALE = -7.0
 class PlusPlusConfig(PixelConfig):
     """`blocks` at each level, each way, and `downsamplings` levels of half the size below the first."""
 
-    blocks: int = 2
+    blocks: int = 1
     downsamplings: int = 1
     mixtures: int = 5
     dropout: float = 0.0
@@ -147,7 +147,7 @@ class PixelCNNPlusPlus(PixelDensity):
         super().__init__(config, network, head)
 
 
-CONFIG = PlusPlusConfig()
+CONFIG = PlusPlusConfig(width=24)
 
 
 def pixelcnn_plus_plus(
