@@ -21,8 +21,8 @@ def ours(x: Tensor, codebook: Tensor) -> Tensor:
     return nearest_code(x, codebook).index
 
 
-def ours_compiled(x: Tensor, codebook: Tensor) -> Tensor:
-    return nearest_code(x, codebook, backend="compiled").index
+def ours_torch(x: Tensor, codebook: Tensor) -> Tensor:
+    return nearest_code(x, codebook, backend="torch").index
 
 
 def flat_index(x: Tensor, codebook: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def wrong_rows_per_million(x: Tensor, codebook: Tensor) -> Callable[[Tensor], fl
 def look_ups(codebook: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     return {
         "gencore": ours,
-        "gencore, backend compiled": ours_compiled,
+        "gencore, backend torch": ours_torch,
         "faiss-cpu IndexFlatL2": flat_index,
         "vector-quantize-pytorch, eval": quantiser(codebook, training=False),
         "cdist + argmin": distances_then_argmin,
@@ -103,7 +103,7 @@ def test_training_step(race, shape) -> None:
     train = quantiser(codebook, training=True)
     contestants = {
         "gencore": lambda: with_statistics("auto"),
-        "gencore, backend compiled": lambda: with_statistics("compiled"),
+        "gencore, backend torch": lambda: with_statistics("torch"),
         "vector-quantize-pytorch, train": lambda: train(x, codebook),
     }
     case = "x".join(map(str, shape)) + " with counts and sums"

@@ -12,7 +12,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 FLAGS = (
     *("-std=c++17", "-O3", "-g0", "-fvisibility=hidden"),
-    *("-Wno-psabi", "-Wno-maybe-uninitialized"),  # what GCC says of its own headers
+    *("-Wno-psabi", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"),  # what GCC says of its own headers
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 )
 # The widest first. A processor takes the first that it has.
