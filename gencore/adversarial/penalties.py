@@ -109,8 +109,8 @@ class Roth:
 
     def __call__(self, judge: Judge, real: Tensor, fake: Tensor) -> Loss:
         """The penalty, and the sum of the two expectations as a metric."""
-        terms = [_confused_slope(judge, real, -1.0), _confused_slope(judge, fake, 1.0)]
-        return Loss(0.5 * self.weight * sum(terms), {"roth": sum(term.detach() for term in terms)})
+        both = _confused_slope(judge, real, -1.0) + _confused_slope(judge, fake, 1.0)
+        return Loss(0.5 * self.weight * both, {"roth": both.detach()})
 
 
 def _confused_slope(judge: Judge, points: Tensor, sign: float) -> Tensor:

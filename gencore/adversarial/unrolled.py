@@ -22,7 +22,7 @@ def unroll(
     `loss` takes parameters by name; evaluate the module with them by torch.func.functional_call. The module itself
     stays as it is. 0 steps return its parameters.
     """
-    parameters = dict(module.named_parameters())
+    parameters: dict[str, Tensor] = dict(module.named_parameters())
     for _ in range(steps):
         slopes = torch.autograd.grad(loss(parameters), list(parameters.values()), create_graph=True)
         parameters = {
@@ -45,5 +45,4 @@ class _Judge(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        judged: Tensor = self.model.judge(x, condition=condition)
-        return judged
+        return self.model.judge(x, condition=condition)

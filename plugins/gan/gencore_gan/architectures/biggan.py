@@ -110,8 +110,7 @@ class Generator(nn.Module):
         embedded, x = self.embedding(label), self.start(first)
         for block, piece in zip(self.blocks, others, strict=True):
             x = block(x, torch.cat([embedded, piece], 1))
-        images: Tensor = self.end(x)
-        return images
+        return self.end(x)
 
 
 class Critic(nn.Module):
@@ -140,6 +139,7 @@ class BigGAN(Model):
     """A class-conditional generator and a projection critic."""
 
     config_class = BigGANConfig
+    config: BigGANConfig
     regions = ("generator", "critic")
 
     def __init__(self, config: BigGANConfig) -> None:
@@ -156,13 +156,11 @@ class BigGAN(Model):
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """z (N, latent_dim), condition: classes (N,) -> images (N, *data_shape) in [-1, 1]."""
-        images: Tensor = self.generator(z, needed(condition))
-        return images
+        return self.generator(z, needed(condition))
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape), condition: classes (N,) -> scores (N,), larger for real ones of that class."""
-        scores: Tensor = self.critic(x, one_hot(needed(condition), self.config.num_classes, len(x)))
-        return scores
+        return self.critic(x, one_hot(needed(condition), self.config.num_classes, len(x)))
 
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """z ~ N(0, 1), (n, latent_dim)."""

@@ -78,6 +78,7 @@ class ProgressiveGAN(Model):
     """
 
     config_class = ProgressiveGANConfig
+    config: ProgressiveGANConfig
 
     def __init__(self, config: ProgressiveGANConfig) -> None:
         super().__init__(config)
@@ -100,8 +101,7 @@ class ProgressiveGAN(Model):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape) -> (N,) scores, larger for real."""
-        scores: Tensor = self.critic(self.reduced(x), int(self.level), self.alpha)
-        return scores
+        return self.critic(self.reduced(x), int(self.level), self.alpha)
 
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """z ~ N(0, 1), (n, latent_dim)."""
@@ -119,13 +119,11 @@ class AtLevel:
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images of the level."""
-        images: Tensor = self.model.generator(z, self.level, self.alpha)
-        return images
+        return self.model.generator(z, self.level, self.alpha)
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Scores of the level's images."""
-        scores: Tensor = self.model.critic(x, self.level, self.alpha)
-        return scores
+        return self.model.critic(x, self.level, self.alpha)
 
     def batch(self, x: Tensor) -> dict[str, Tensor]:
         """Real images (N, *data_shape) at the level's size, as far faded in as the networks."""

@@ -132,14 +132,14 @@ class Synthesis(nn.Module):
                     x = interpolate(x, scale_factor=2, mode="bilinear")
                 x = self.convolutions[place - 1](x)
             x = layer(x, styles[:, place], images[place])
-        image: Tensor = self.to_image(x)
-        return image
+        return self.to_image(x)
 
 
 class StyleGAN(Model):
     """Mapping, synthesis, a critic, and the average of w."""
 
     config_class = StyleGANConfig
+    config: StyleGANConfig
     regions = ("mapping", "synthesis", "critic")
 
     def __init__(self, config: StyleGANConfig) -> None:
@@ -159,8 +159,7 @@ class StyleGAN(Model):
         noise = z[:, self.config.latent_dim :]
         if not noise.shape[1]:
             noise = z.new_zeros(len(z), sum(side**2 for side in self.config.sides))
-        images: Tensor = self.synthesis(styles, noise)
-        return images
+        return self.synthesis(styles, noise)
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Codes of `draw_prior`, or z (N, latent_dim) alone for no noise -> images (N, *data_shape) in [-1, 1]."""
@@ -218,8 +217,7 @@ class Mixing:
         mix = noise.uniform() < self.probability
         crossover = torch.where(mix, 1 + noise.integers(layers - 1), layers)
         self.mean_style = styles[:, 0].detach().mean(0)
-        images: Tensor = self.model.synthesise(mixed(styles, others, crossover), z)
-        return images
+        return self.model.synthesise(mixed(styles, others, crossover), z)
 
 
 class StyleAdversarial(Adversarial):

@@ -79,6 +79,7 @@ class PlayersGAN(Model):
     """Generator and critic by the shape of the data; no batch normalisation, so that each example is judged alone."""
 
     config_class = PlayersConfig
+    config: PlayersConfig
     regions = ("generator", "critic")
 
     def __init__(self, config: PlayersConfig) -> None:
@@ -98,8 +99,7 @@ class PlayersGAN(Model):
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """z (N, code_size) -> data (N, *data_shape), images in [-1, 1]."""
-        generated: Tensor = self.generator(z)
-        return generated
+        return self.generator(z)
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape) -> (N,) logits, larger for real."""

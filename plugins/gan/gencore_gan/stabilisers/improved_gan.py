@@ -77,12 +77,13 @@ class ImprovedGAN(ConvGAN):
     """ConvGAN, on request with virtual batch normalisation in the generator."""
 
     config_class = ImprovedGANConfig
+    config: ImprovedGANConfig
 
     def __init__(self, config: ImprovedGANConfig) -> None:
         super().__init__(config)
         if config.reference_batch:
             reference = torch.randn(config.reference_batch, config.latent_dim, 1, 1)
-            self.generator: nn.Module = VirtuallyNormalised(self.generator, reference)
+            self.generator = nn.Sequential(VirtuallyNormalised(self.generator, reference))
 
 
 def smoothed(target: float) -> AdversarialLosses:
@@ -132,18 +133,24 @@ class ImprovedAdversarial(Adversarial):
         distance = feature_distance(model.features(real).float(), model.features(model.generate(z)).float())
         return self.near_its_past("generator", model, Loss(distance))
 
+    def past_of(self, player: str) -> HistoricalAverage:
+        """The player's past."""
+        past = self.history[player]
+        assert isinstance(past, HistoricalAverage)
+        return past
+
     def near_its_past(self, player: str, model: Any, loss: Loss) -> Loss:
         """The loss, and c || theta - mean of theta ||^2 where that is on."""
         if player not in self.history:
             return loss
-        past = self.history[player].penalty(parameters_of(model, (player,)))
+        past = self.past_of(player).penalty(parameters_of(model, (player,)))
         total = loss.total + self.historical_weight * past
         return loss._replace(total=total, metrics={**loss.metrics, "from_past": past.detach()})
 
     def after_step(self, model: Any, phase: str, seen: Sequence[Any]) -> None:
         """Take the player that has stepped into its mean."""
         if phase in self.history:
-            self.history[phase].take(parameters_of(model, (phase,)))
+            self.past_of(phase).take(parameters_of(model, (phase,)))
 
 
 def sizes_of(config: ImprovedGANConfig) -> dict[str, int]:

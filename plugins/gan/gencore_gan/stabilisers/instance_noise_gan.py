@@ -54,8 +54,7 @@ class ThroughNoise:
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """The model's judgement of x (N, ...) under fresh noise, (N,)."""
-        judged: Tensor = self.model.judge(x + self.sigma.to(x.dtype) * torch.randn_like(x), condition=condition)
-        return judged
+        return self.model.judge(x + self.sigma.to(x.dtype) * torch.randn_like(x), condition=condition)
 
 
 class NoisyAdversarial(Adversarial):

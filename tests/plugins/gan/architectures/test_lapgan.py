@@ -90,8 +90,8 @@ def fits(model_class: type[LAPGAN], seed: int) -> tuple[float, float]:
 @pytest.mark.behaviour
 def test_detail_fits_the_coarse_picture(measured) -> None:
     """The finest level alone, 1500 steps. Measured at seeds 0, 1, 2: correlation page 0.62, 0.55, 0.55, neither network
-    shown the coarse picture 0.16, 0.18, 0.14, untrained 0.00 to 0.05; class kept page 0.77, 0.77, 0.78, twin 0.51, 0.51,
-    0.44, without any detail 0.71."""
+    shown the coarse picture 0.16, 0.18, 0.14, untrained 0.00 to 0.05; class kept page 0.77, 0.77, 0.78, twin 0.51,
+    0.51, 0.44, without any detail 0.71."""
     (page, kept), (twin, twin_kept) = fits(LAPGAN, 0), fits(Blind, 0)
     measured("lapgan", "correlation of its detail with the true one", figure=page, twin=twin, bar=0.36, better="higher")
     measured("lapgan", "digits that keep their class", figure=kept, twin=twin_kept, bar=0.69, better="higher")

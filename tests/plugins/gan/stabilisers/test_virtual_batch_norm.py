@@ -40,7 +40,7 @@ def test_reference_batch_is_kept_with_the_model(tmp_path) -> None:
     model = gencore.create("improved-gan", width=8, reference_batch=4).eval()
     model.save_pretrained(tmp_path / "saved")
     loaded = gencore.from_pretrained(tmp_path / "saved")
-    assert torch.equal(loaded.generator.reference, model.generator.reference)
+    assert torch.equal(loaded.generator[0].reference, model.generator[0].reference)
     assert torch.equal(loaded.sample(2), model.sample(2))
 
 
