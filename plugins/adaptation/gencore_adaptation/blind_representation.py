@@ -30,7 +30,7 @@ from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.conv import conv_decoder
 from gencore.nn.dense import mlp
-from gencore_adaptation.parts.networks import Classifier, ClassifierConfig
+from gencore_adaptation.parts.networks import Classifier, ClassifierConfig, encoder_of
 
 SYSTEM = SystemSpec(
     name="blind-representation",
@@ -78,7 +78,7 @@ class BlindAutoencoder(Classifier):
 
     def __init__(self, config: BlindConfig) -> None:
         super().__init__(config)
-        self.encoder = self.encoder[0]  # codes of both signs
+        self.encoder = encoder_of(config)[0]  # without the ReLU: codes of both signs
         count = len(config.condition.names)
         self.generator = conv_decoder(config.data_shape, width=config.width, inputs=config.code_dim + count)
         self.critic = mlp((config.code_dim, config.critic_width, config.critic_width, count))

@@ -66,6 +66,7 @@ class Colorizer(Model):
     """`encoder`: lightness to features at half the resolution; `head`: features to bins, or to (a, b)."""
 
     config_class = ColorizerConfig
+    config: ColorizerConfig
     regions = ("encoder",)
     bins: Tensor
 
@@ -160,7 +161,7 @@ def colorization(
     steps: int = 600,
     batch_size: int = 32,
     uniform_share: float = 0.5,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
 ) -> Recipe:
     """`uniform_share` is lambda: 1 weighs all colours alike."""
     phase = Phase(name="colorizer", parts=("encoder", "head"), optimizer=Adam(learning_rate=learning_rate))

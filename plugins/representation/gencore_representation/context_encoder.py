@@ -64,6 +64,7 @@ class ContextEncoder(Model):
     """Encoder of the picture around, generator of the square, critic of squares."""
 
     config_class = ContextEncoderConfig
+    config: ContextEncoderConfig
     regions = ("encoder", "generator", "critic")
 
     def __init__(self, config: ContextEncoderConfig) -> None:

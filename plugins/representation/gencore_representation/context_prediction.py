@@ -80,6 +80,7 @@ class ContextPredictor(Model):
     """An encoder of patches, and a head on two codes."""
 
     config_class = ContextConfig
+    config: ContextConfig
 
     def __init__(self, config: ContextConfig) -> None:
         super().__init__(config)

@@ -99,6 +99,6 @@ def test_places_patches_of_held_out_digits(measured: Any) -> None:
         "places of patches of held-out digits named right; twin: the second patch is another digit's",
         figure=page["right"],
         twin=page["blind"],
-        bar=0.35,
+        bar=0.45,
         better="higher",
     )

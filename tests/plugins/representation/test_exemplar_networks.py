@@ -84,6 +84,6 @@ def test_distortions_of_unseen_digits_find_each_other(measured: Any) -> None:
         "one distortion of an unseen digit finds another first, among 397",
         figure=page,
         twin=twin,
-        bar=0.3,
+        bar=0.12,
         better="higher",
     )

@@ -12,7 +12,7 @@ import gencore
 from gencore.data import InMemory
 from gencore.data.toys.faces import faces
 from gencore.errors import GencoreError
-from gencore.evaluation.verification import area_under_roc, draw_pairs
+from gencore.evaluation.verification import draw_pairs, val_at_far
 from gencore.nn.pairwise import pair_distances
 from gencore.training.trainer import Trainer
 from gencore_representation.siamese_network import Contrastive
@@ -51,9 +51,9 @@ def unseen_people() -> tuple[Tensor, Tensor]:
 
 
 def verification(codes: Tensor, label: Tensor) -> float:
-    """Area under the ROC of 2,000 pairs of one person and 2,000 of two."""
+    """Right acceptances at 1% false ones, of 2,000 pairs of one person and 2,000 of two."""
     first, second, same = draw_pairs(label, 2000)
-    return area_under_roc(pair_distances(codes[first], codes[second]), same)
+    return val_at_far(pair_distances(codes[first], codes[second]), same, 0.01)[0]
 
 
 def figure(seed: int, **overrides: Any) -> float:
@@ -70,13 +70,13 @@ def test_knows_people_it_has_never_seen(measured: Any) -> None:
     """FIGURES"""
     x, label = unseen_people()
     raw = verification(x.flatten(1), label)
-    assert raw < 0.85
+    assert raw < 0.3
     page, twin = figure(0), figure(0, margin=1e-4)
     measured(
         "siamese-network",
-        "area under the ROC on pairs of people never seen in training",
+        "validation rate at 1% false acceptances, people never seen in training; twin: nothing pushes apart",
         figure=page,
         twin=twin,
-        bar=0.95,
+        bar=0.8,
         better="higher",
     )

@@ -97,7 +97,7 @@ def test_knows_people_it_has_never_seen(measured: Any) -> None:
     assert twin["spread"] < 0.25 * page["spread"]
     measured(
         "triplet-network",
-        "validation rate at 1% false acceptances, people never seen in training",
+        "validation rate at 1% false acceptances, people never seen in training; twin: no negatives",
         figure=page["val"],
         twin=twin["val"],
         bar=0.7,

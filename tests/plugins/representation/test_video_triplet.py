@@ -81,16 +81,16 @@ def test_negatives_are_random_before_they_are_hard(monkeypatch: pytest.MonkeyPat
 
 def retrieval(encode: Any) -> float:
     """How often the first frame of a track over an unseen crop finds its last one first, among 200."""
-    crops = photos(200, split="test", seed=5).x
+    crops = photos(200, size=16, split="test", seed=5).x
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         first, last = track_ends(crops, motion=1.0)
         return recall_at(nearest(encode(first), encode(last), 1, metric="cosine")[0], torch.arange(200))
 
 
-def figure(seed: int, steps: int = 400, **overrides: Any) -> float:
-    recipe = gencore.recipe("video-triplet", steps=steps, **overrides)
-    model: Any = Trainer(recipe, photos(3000), seed=seed, cpu=True).fit().eval()
+def figure(seed: int, steps: int = 500, **overrides: Any) -> float:
+    recipe = gencore.recipe("video-triplet", data_shape=(3, 16, 16), steps=steps, **overrides)
+    model: Any = Trainer(recipe, photos(3000, size=16), seed=seed, cpu=True).fit().eval()
     return retrieval(model.encode)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -35,7 +36,7 @@ class ClassifierConfig(ModelConfig):
         check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
 
 
-def encoder_of(config: ClassifierConfig) -> nn.Module:
+def encoder_of(config: ClassifierConfig) -> nn.Sequential:
     """Data (N, *data_shape) -> codes (N, code_dim), after a ReLU."""
     if len(config.data_shape) == 1:
         net = mlp((math.prod(config.data_shape), config.width, config.width, config.code_dim), slope=0.0)
@@ -49,7 +50,8 @@ class Classifier(Model):
 
     config_class = ClassifierConfig
     config: ClassifierConfig
-    regions = ("encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("encoder",)
+    encoder: nn.Module
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)

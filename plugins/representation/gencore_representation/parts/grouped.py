@@ -16,8 +16,9 @@ from gencore.errors import GencoreError
 def grouped(source: Source, per_class: int) -> Source:
     """An epoch visits groups of `per_class` examples of one class, one after the other, in random order.
 
-    What is left over of a class waits for another epoch; the first groups come twice in its place. Raises GencoreError for a source without labels, with an
-    order of its own, or with fewer than two classes of `per_class` examples.
+    What is left over of a class waits for another epoch; the first groups come twice in its place.
+    Raises GencoreError for a source without labels, with an order of its own, or with fewer than two classes of
+    `per_class` examples.
     """
     check(per_class >= 2, "per_class", per_class, "at least 2")
     refuse_own_order(source, "grouped")
