@@ -140,6 +140,21 @@ def test_a_turned_and_shrunk_jpeg_shows_the_same_as_the_whole(
     assert abs(small.astype(int) - np.asarray(reference)).max() <= 3
 
 
+@pytest.mark.parametrize("size", [(9, 6), (6, 9)])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_the_square_is_cut_from_the_upright_picture_to_the_pixel(
+    tmp_path: Path, size: tuple[int, int], orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RANDOM.integers(0, 256, size[::-1], dtype=np.uint8)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        upright = ImageOps.exif_transpose(image)
+    left, top = (upright.width - SIDE) // 2, (upright.height - SIDE) // 2
+    wanted = np.asarray(upright.crop((left, top, left + SIDE, top + SIDE)))
+    assert np.array_equal(read_pixels(tmp_path / "a.png", Decoding(1, SIDE))[..., 0], wanted)
+
+
 def test_large_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
     Image.new("L", (512, 800)).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
