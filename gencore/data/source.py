@@ -142,7 +142,7 @@ def check_batch(batch: Batch, expected: Source | tuple[int, ...]) -> None:
 
 def _check_keys(batch: Batch, source: Source) -> None:
     conditions = conditions_of(source)
-    declared = (*KEYS, *(condition.key for condition in conditions), *getattr(source, "keys", ()))
+    declared = {*KEYS, *(condition.key for condition in conditions), *getattr(source, "keys", ())}
     for key in batch:
         if not any(key == known or key.startswith(f"{known}_") for known in declared):
             raise GencoreError(
