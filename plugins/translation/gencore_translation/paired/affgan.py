@@ -18,6 +18,7 @@ not occur, since the given picture is the small one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +70,17 @@ class AffGANConfig(ModelConfig):
         check_positive(self, "width", "blocks", "critic_width")
 
 
+@functools.lru_cache(maxsize=8)
+def pseudo_inverse(side: int, scale: int) -> Tensor:
+    """A+ along one axis, (scale side, side) float64: A' (A A')^-1, since the rows of A are independent."""
+    shrink = bicubic_matrix(scale * side, scale)
+    return torch.linalg.solve(shrink @ shrink.T, shrink).T
+
+
 def enlarged(y: Tensor, scale: int) -> Tensor:
     """A+ y: (N, C, H, W) -> (N, C, scale H, scale W), the shortest picture that shrinks to y; not clipped."""
-    rows, columns = (torch.linalg.pinv(bicubic_matrix(scale * side, scale)) for side in y.shape[-2:])
-    return rows.to(y) @ y @ columns.to(y).T
+    rows, columns = (pseudo_inverse(side, scale).to(y) for side in y.shape[-2:])
+    return rows @ y @ columns.T
 
 
 def projected(f: Tensor, y: Tensor, scale: int) -> Tensor:

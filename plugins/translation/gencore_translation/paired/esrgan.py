@@ -29,6 +29,7 @@ from gencore.adversarial.losses import logistic_critic_loss
 from gencore.adversarial.objective import generator_average
 from gencore.config import check
 from gencore.errors import GencoreError
+from gencore.tiling import Tiling
 
 from ..parts.critics import texture_critic
 from ..parts.paired import (
@@ -107,6 +108,11 @@ class ESRGAN(Model):
             skip=config.skip,
         )
         self.critic = texture_critic(config.data_shape[0], width=config.critic_width)
+
+    @property
+    def tiling(self) -> Tiling:
+        """How a picture may be cut (gencore.tiling)."""
+        return self.generator.tiling
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
         """Pictures (N, C, H, W) -> (N, C, scale H, scale W) in [-1, 1]."""

@@ -24,6 +24,7 @@ from gencore import Adam, Model, ModelConfig, Paper, Recipe, Stage, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.config import check
 from gencore.errors import GencoreError
+from gencore.tiling import Tiling
 
 from ..parts.critics import texture_critic
 from ..parts.paired import PairedTranslation, check_pictures, check_positive, cosine, players
@@ -67,7 +68,7 @@ class IDCGANConfig(ModelConfig):
 class Difference(nn.Module):
     """x + what a network makes of x."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: ResNetTranslator) -> None:
         super().__init__()
         self.network = network
 
@@ -91,6 +92,11 @@ class IDCGAN(Model):
         )
         self.generator = Difference(network)
         self.critic = texture_critic(2 * channels, width=config.critic_width)
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How a picture may be cut (gencore.tiling)."""
+        return self.generator.network.tiling
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
         """Rainy pictures (N, C, H, W) -> clean ones of the same shape, in [-1, 1]."""

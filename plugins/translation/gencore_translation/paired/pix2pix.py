@@ -28,6 +28,7 @@ from gencore.config import check, replace
 from gencore.data.augmentation import degradation as degradation_of
 from gencore.errors import GencoreError
 from gencore.noise import NoiseSource
+from gencore.tiling import Tiling
 
 from ..parts.critics import least_side, patch_critic
 from ..parts.norms import Norm, check_norm
@@ -93,6 +94,11 @@ class Pix2Pix(Model):
         self.critic = patch_critic(
             given + made, width=config.critic_width, halvings=config.critic_halvings, norm=config.norm
         )
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How a picture may be cut (gencore.tiling)."""
+        return self.generator.tiling
 
     def translate(self, x: Tensor, *, to: str | None = None, noise: NoiseSource | None = None) -> Tensor:
         """Given pictures (N, C, H, W) -> their translations (N, C', H, W) in [-1, 1]; `noise` draws the dropout."""

@@ -26,6 +26,7 @@ from gencore import Adam, Model, ModelConfig, Paper, Recipe, Stage, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.adversarial.objective import generator_average
 from gencore.config import check
+from gencore.tiling import Tiling
 
 from ..parts.critics import texture_critic
 from ..parts.enlarging import check_scale
@@ -81,6 +82,11 @@ class SRGAN(Model):
         channels = config.data_shape[0]
         self.generator = SRResNet(channels, scale=config.scale, width=config.width, blocks=config.blocks)
         self.critic = texture_critic(channels, width=config.critic_width)
+
+    @property
+    def tiling(self) -> Tiling:
+        """How a picture may be cut (gencore.tiling)."""
+        return self.generator.tiling
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
         """Pictures (N, C, H, W), H and W at least 5 -> (N, C, scale H, scale W) in [-1, 1]."""

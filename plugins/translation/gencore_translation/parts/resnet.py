@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gencore.tiling import Tiling
+
 from .norms import Norm, norm_layers
 from .padding import filled_up
 
@@ -45,7 +47,7 @@ class ResNetTranslator(nn.Module):
         norm: Norm = "instance",
     ) -> None:
         super().__init__()
-        self.halvings = halvings
+        self.halvings, self.blocks, self.norm = halvings, blocks, norm
         bare = norm == "none"
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(channels_in, width, 7, bias=bare)]
         layers += [*norm_layers(norm, width), nn.ReLU(inplace=True)]
@@ -59,6 +61,13 @@ class ResNetTranslator(nn.Module):
             layers += [nn.ConvTranspose2d(2 * after, after, 3, 2, 1, 1, bias=bare), *norm_layers(norm, after)]
             layers += [nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7))
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How a picture may be cut; instance normalisation looks at all of it."""
+        stride = 2**self.halvings
+        reach = 3 + 2 * stride + 2 * self.blocks * stride + 2 * stride + 3
+        return None if self.norm == "instance" else Tiling(reach=reach, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """At least as many places as the borders' mirrors need are made of small pictures."""

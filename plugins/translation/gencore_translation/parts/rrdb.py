@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gencore.tiling import Tiling
+
 from .enlarging import bicubic
 from .padding import filled_up
 
@@ -76,10 +78,10 @@ class RRDBNet(nn.Module):
         self.last = conv(width, channels)
 
     @property
-    def reach(self) -> int:
-        """Pixels of the given picture, on each side, that one pixel of the result sees."""
-        body = 2 + CONVOLUTIONS * DENSE_BLOCKS * len(self.body) + TAIL_REACH
-        return body * (4 // self.scale)
+    def tiling(self) -> Tiling:
+        """How a picture may be cut."""
+        places = 2 + CONVOLUTIONS * DENSE_BLOCKS * len(self.body) + TAIL_REACH
+        return Tiling(reach=places * (4 // self.scale), stride=4 // self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Each doubling repeats pixels and convolves."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from gencore.tiling import Tiling
+
 from .enlarging import bicubic, factors, subpixel_layer
 
 
@@ -35,6 +37,11 @@ class SRResNet(nn.Module):
         self.body = nn.Sequential(*(Block(width) for _ in range(blocks)), reflected(width, width))
         raised = [layer for factor in factors(scale) for layer in (subpixel_layer(width, factor), nn.PReLU())]
         self.tail = nn.Sequential(*raised, reflected(width, channels, 9))
+
+    @property
+    def tiling(self) -> Tiling:
+        """How a picture may be cut: 4 pixels of each 9 x 9 layer, 1 of each 3 x 3."""
+        return Tiling(reach=4 + 2 * (len(self.body) - 1) + 1 + len(factors(self.scale)) + 4)
 
     def forward(self, x: Tensor) -> Tensor:
         """The bicubic picture and what the network adds to it."""

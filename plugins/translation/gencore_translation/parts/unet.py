@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gencore.config import check
 from gencore.noise import NoiseSource
+from gencore.tiling import Tiling
 
 from .norms import Norm, norm_layers
 from .padding import filled_up
@@ -40,7 +41,7 @@ class UNet(nn.Module):
         super().__init__()
         check(depth >= 2, "depth", depth, "at least 2")
         check(0 <= dropout < 1, "dropout", dropout, "a number in [0, 1)")
-        self.depth, self.dropout = depth, dropout
+        self.depth, self.dropout, self.norm = depth, dropout, norm
         widths = unet_widths(width, depth)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (before, after) in enumerate(pairwise((channels_in, *widths))):
@@ -63,6 +64,11 @@ class UNet(nn.Module):
             if self.dropout and max(1, self.depth - 1 - NOISY_LEVELS) <= level < self.depth - 1:
                 h = self._dropped(h, noise)
         return torch.tanh(h)[..., :height, :width]
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How a picture may be cut; instance normalisation looks at all of it."""
+        return None if self.norm == "instance" else Tiling(reach=4 * 2**self.depth, stride=2**self.depth)
 
     def _dropped(self, h: Tensor, noise: NoiseSource | None) -> Tensor:
         if noise is None:
