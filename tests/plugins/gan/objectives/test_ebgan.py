@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import gencore
 from gencore.data import digits
-from gencore.evaluation import frechet_distance, train_classifier
 from gencore_gan.objectives.ebgan import EBGAN, EnergyBased, margin_loss, pulling_away, squared_error
 from gencore_gan.parts.autoencoder_critic import AutoencoderGANConfig
 
@@ -62,32 +62,45 @@ def test_bad_arguments(name: str, value: object) -> None:
         gencore.recipe("ebgan", **{name: value})
 
 
-def contrast(model: EBGAN) -> float:
-    """Energy of uniform noise over energy of digits that it has not seen."""
-    test = digits("test")
-    noise = 2 * torch.rand(397, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 1
+class Blank(nn.Module):
+    """A generator that makes one image, whatever z is: a blank."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.full((len(z), 1, 8, 8), -1.0)
+
+
+class BlankEBGAN(EBGAN):
+    def __init__(self, config: AutoencoderGANConfig) -> None:
+        super().__init__(config)
+        self.generator = Blank()
+
+
+def energy_ratio(margin: float, seed: int, steps: int = 400) -> float:
+    """Energy of the blank over that of digits not seen, after training the critic alone."""
+    made = gencore.recipe("ebgan", margin=margin, width=8, steps=steps)
+    (stage,) = made.stages
+    stage = dataclasses.replace(stage, phases=stage.phases[:1])
+    recipe = dataclasses.replace(made, model=BlankEBGAN, stages=(stage,), ema=())
+    model = gencore.Trainer(recipe, digits("train"), seed=seed, cpu=True).fit()
     with torch.no_grad():
-        return (model.judge(noise).mean() / model.judge(test.fetch(torch.arange(397))["x"]).mean()).item()
+        real = model.judge(digits("test").fetch(torch.arange(397))["x"]).mean()
+        return (model.judge(model.sample(1)).mean() / real).item()
 
 
-def quality(model: EBGAN) -> float:
-    """Frechet distance to the training digits in a classifier's features."""
-    train = digits("train")
-    classifier = train_classifier(train)
-    real = train.fetch(torch.arange(len(train)))["x"]
-    return frechet_distance(classifier.features(real), classifier.features(model.sample(1000)))
+@pytest.mark.behaviour
+def test_the_margin_pushes_generated_images_away(measured) -> None:
+    """Against a generator that is given, the critic's energy comes to tell its image from data.
 
-
-def trained(recipe: gencore.Recipe, seed: int) -> tuple[float, float]:
-    """Contrast and quality."""
-    trainer = gencore.Trainer(recipe, digits("train"), seed=seed, cpu=True)
-    trainer.fit()
-    with trainer.published() as model:
-        return contrast(model), quality(model)
-
-
-def without_margin(recipe: gencore.Recipe) -> gencore.Recipe:
-    """A critic that rebuilds data, and pushes nothing away."""
-    (stage,) = recipe.stages
-    objective = EnergyBased(margin=1e-9, pulling_away_weight=0.1)
-    return dataclasses.replace(recipe, stages=(dataclasses.replace(stage, objective=objective),))
+    Twin: a margin of nothing, so that the critic is an autoencoder of data alone. Measured at seeds 0, 1, 2: page 11.9,
+    12.9, 12.6; twin 1.3, 2.1, 1.2; untrained 1.2. Uniform noise tells nothing: its energy is 25 and 6 times that of data
+    after 1200 steps of the page at width 16, 10 times after as many of the twin. The default's 2000 steps reach a
+    Frechet distance of 4.1 to the training digits with every class.
+    """
+    measured(
+        "ebgan",
+        "energy of a given generator's image over energy of data",
+        figure=energy_ratio(1.0, 0),
+        twin=energy_ratio(1e-9, 0),
+        bar=5.0,
+        better="higher",
+    )
