@@ -10,6 +10,7 @@ import typer
 
 from gencore.cli.options import Quiet
 from gencore.errors import GencoreError
+from gencore.paths import user_path
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     system: Annotated[str | None, typer.Argument(help="The system to train; none with --resume.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     data: Annotated[
@@ -27,9 +29,18 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Iterations (of the first stage).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a batch, on each process.")] = None,
     set_: Annotated[list[str], typer.Option("--set", help="An argument of the recipe: name=value.")] = [],  # noqa: B006
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Begin with a trained model's weights (fine-tuning).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
     skip_corrupt: Annotated[bool, typer.Option(help="Leave out images that cannot be read.")] = False,
+    data_range: Annotated[
+        str | None, typer.Option(metavar="LOW,HIGH", help="What the stored numbers run through, such as 0,4095.")
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="The column of metadata to condition on, or none to leave labels out.")
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Iterations between checkpoints.")] = 1000,
     sample_every: Annotated[int, typer.Option(help="Iterations between sample grids.")] = 1000,
     log_every: Annotated[int, typer.Option(help="Iterations between lines of metrics.jsonl.")] = 50,
@@ -41,7 +52,9 @@ def train(
         bool, typer.Option("--shard", help="Share the weights and all that goes with them out over the processes.")
     ] = False,
     tracker: Annotated[Literal["none", "tensorboard"], typer.Option(help="Further log.")] = "none",
-    resume: Annotated[bool, typer.Option(help="Continue the run in --out, bit for bit.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Continue the run in --out, bit for bit; --steps may extend it.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a system, on one process or, under torchrun or accelerate launch, on many.
@@ -50,20 +63,18 @@ def train(
     """
     from gencore.training import run
 
-    given: dict[str, Any] = dict(locals())
+    values: dict[str, Any] = dict(locals())
     if out is None:
         raise GencoreError("--out is missing: name a directory for the run, such as --out runs/mine.")
-    if system is None:
-        if not resume:
-            raise GencoreError("Name a system to train (gencore list shows them), or add --resume to continue a run.")
-        settings = run.load_settings(out)
-    else:
+    out = user_path(out)
+    if system is None and not resume:
+        raise GencoreError("Name a system to train (gencore list shows them), or add --resume to continue a run.")
+    if system is not None:
         from gencore.registry import default_registry
 
         default_registry().owner(system)
-        given["set"] = tuple(set_)
-        names = [field.name for field in dataclasses.fields(run.RunSettings)]
-        settings = run.RunSettings(**{name: given[name] for name in names})
+    given = _given(context, values)
+    settings = run.load_settings(out).changed(given, out) if resume else run.RunSettings(**given)
     stopped = run.train(settings, out, resume=resume, quiet=quiet)
     if stopped:
         typer.echo(
@@ -72,6 +83,32 @@ def train(
         raise typer.Exit(130 if stopped == "SIGINT" else 143)
     if run.is_first_process():
         typer.echo(f"Trained. Try:\n  {run.next_command(settings, out)}", err=True)
+
+
+def _given(context: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """The run's settings that stand on the command line, by name, as RunSettings has them."""
+    from gencore.training import settings
+
+    given = {}
+    for field in dataclasses.fields(settings.RunSettings):
+        parameter = "set_" if field.name == "set" else field.name
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            given[field.name] = values[parameter]
+    if "set" in given:
+        given["set"] = tuple(given["set"])
+    for name, read in (("data", settings.lasting), ("init_from", settings.lasting_model), ("data_range", _pair)):
+        if name in given:
+            given[name] = read(given[name])
+    return given
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise GencoreError(f"--data-range is {text!r}; expected LOW,HIGH, such as 0,4095.") from None
+    return low, high
 
 
 def create(
@@ -87,4 +124,4 @@ def create(
     from gencore.training.run import parse_overrides
 
     torch.manual_seed(seed)
-    gencore.create(system, **parse_overrides(tuple(set_))).save_pretrained(out)
+    gencore.create(system, **parse_overrides(tuple(set_))).save_pretrained(user_path(out))

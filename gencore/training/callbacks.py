@@ -2,158 +2,96 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-
 from gencore.distributed import sum_over_processes
+from gencore.errors import GencoreError
 from gencore.training import checkpoint as checkpoints
+from gencore.training.metrics_log import MetricsLog as MetricsLog
+from gencore.training.progress import ProgressBar as ProgressBar
+from gencore.training.progress import SamplingBar as SamplingBar
 
 if TYPE_CHECKING:
     from gencore.training.trainer import Trainer
 
 
-class MetricsLog:
-    """Appends one JSON object to `path` every so many iterations: step, stage, seconds and the phases' metrics."""
+class SampleGrids:
+    """Writes `folder/step-XXXXXXXX.png`: samples of one fixed seed, so that pictures can be compared.
 
-    def __init__(self, path: Path, *, every: int, trackers: bool = False) -> None:
-        self.path, self.every, self.trackers = path, every, trackers
-        self.began = time.monotonic()
-
-    def rewind(self, iteration: int) -> None:
-        """Drop what was logged after `iteration`: a resumed run writes it again."""
-        if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= iteration]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
-
-    def after_step(self, trainer: Trainer) -> None:
-        """Log, averaged over processes."""
-        if trainer.iteration % self.every and trainer.iteration != trainer.iterations:
-            return
-        reduced: Any = trainer.accelerator.reduce(trainer.metrics, "mean")
-        values = {name: value.float().mean().item() for name, value in reduced.items()}
-        if not trainer.accelerator.is_main_process:
-            return
-        seconds = round(time.monotonic() - self.began, 3)
-        line = {"step": trainer.iteration, "stage": trainer.stage.name, "seconds": seconds, **values}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.trackers:
-            trainer.accelerator.log(values, step=trainer.iteration)
-
-
-class ProgressBar:
-    """One bar, on the main process, on a terminal only."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.console = Console(file=sys.stderr)
-        self.quiet = quiet
-        self.progress: Progress | None = None
-
-    def after_step(self, trainer: Trainer) -> None:
-        """Advance; the losses are shown as they stand at every 20th iteration."""
-        if self.quiet or not self.console.is_terminal or not trainer.accelerator.is_main_process:
-            return
-        if self.progress is None:
-            self.progress = Progress(*_columns(), TextColumn("{task.fields[losses]}"), console=self.console)
-            self.progress.start()
-            self.progress.add_task(trainer.recipe.name, total=trainer.iterations, losses="")
-        task = self.progress.task_ids[0]
-        self.progress.update(
-            task, completed=trainer.iteration, description=f"{trainer.recipe.name} {trainer.stage.name}"
-        )
-        if trainer.iteration % 20 == 0:
-            losses = [f"{name} {value.item():.3g}" for name, value in trainer.metrics.items() if name.endswith("/loss")]
-            self.progress.update(task, losses="  ".join(losses))
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self.progress is not None:
-            self.progress.stop()
-
-
-class SamplingBar:
-    """A callback for `Model.sample`: one bar over the inner steps of all its batches, on a terminal only.
-
-    A sampler without inner steps never calls it, and has no bar.
+    A signal that `stopper` holds ends the drawing; the resumed run makes the picture up.
     """
 
-    def __init__(self, *, batches: int, quiet: bool) -> None:
-        self.batches, self.done, self.console = batches, 0, Console(file=sys.stderr)
-        self.progress = Progress(*_columns(), console=self.console, disable=quiet or not self.console.is_terminal)
-
-    def __enter__(self) -> SamplingBar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def __call__(self, step: int, steps: int) -> None:
-        """After inner step `step` of `steps`, counted from 1, of the batch under way."""
-        if not self.progress.task_ids:
-            self.progress.start()
-            self.progress.add_task("sampling")
-        self.progress.update(self.progress.task_ids[0], completed=self.done + step, total=self.batches * steps)
-        self.done += steps if step == steps else 0
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-
-
-class SampleGrids:
-    """Writes `folder/step-XXXXXXXX.png`: samples of one fixed seed, so that pictures can be compared."""
-
-    def __init__(self, folder: Path, *, every: int, seed: int) -> None:
-        self.folder, self.every, self.seed = folder, every, seed
+    def __init__(self, folder: Path, *, every: int, seed: int, stopper: GracefulStop | None = None) -> None:
+        self.folder, self.every, self.seed, self.stopper = folder, every, seed, stopper
 
     def after_step(self, trainer: Trainer) -> None:
         """Sample with the published weights; models whose data are not images, or that cannot sample, have none."""
         if trainer.iteration % self.every and trainer.iteration != trainer.iterations:
             return
-        if len(trainer.source.shape) == 3:
+        if len(trainer.source.shape) == 3 and trainer.stop is None:
             with trainer.published() as model:
                 if trainer.accelerator.is_main_process:
                     self._write(model, trainer)
         trainer.accelerator.wait_for_everyone()
 
+    def make_up(self, trainer: Trainer) -> None:
+        """Write the picture of the iteration that is resumed, if it is due and missing. Call it on every process."""
+        missing = sum_over_processes(
+            _flag(trainer.accelerator.is_main_process and not self._path(trainer).exists(), trainer)
+        )
+        if trainer.iteration and missing.item():
+            self.after_step(trainer)
+
+    def _path(self, trainer: Trainer) -> Path:
+        return self.folder / f"step-{trainer.iteration:08d}.png"
+
     def _write(self, model: Any, trainer: Trainer) -> None:
         from gencore.data.images import save_grid
 
-        samples = preview(model, trainer.stage_source, self.seed)
+        samples = preview(model, trainer.stage_source, self.seed, stopper=self.stopper)
         if samples is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_grid(samples, self.folder / f"step-{trainer.iteration:08d}.png")
+            save_grid(samples, self._path(trainer))
 
 
-def preview(model: Any, source: Any, seed: int, *, n: int = 64) -> Any:
-    """What a person judges the model by, (n, C, H, W) in [-1, 1]: samples, with the data's own conditions where it needs
-    some; else, row by row, inputs above translations, or originals above reconstructions. None where there is none.
+class StoppedError(Exception):
+    """A signal came while samples were drawn."""
+
+
+def preview(model: Any, source: Any, seed: int, *, n: int = 64, stopper: GracefulStop | None = None) -> Any:
+    """What a person judges the model by, (n, C, H, W) in [-1, 1]: samples, with the data's own conditions where it
+    needs some; else, row by row, inputs above translations, or originals above reconstructions. None where there is
+    none, and as soon as `stopper` has received a signal.
 
     `source` is what the model is trained on; its first examples are shown.
     """
     import torch
 
     from gencore.conditions import ClassLabel
-    from gencore.errors import GencoreError
+
+    def look(step: int, steps: int) -> None:
+        if stopper is not None and stopper.received is not None:
+            raise StoppedError
 
     try:
+        look(0, 1)
         model.default_sampler()
     except GencoreError:
         return _pairs(model, source, n // 2)
+    except StoppedError:
+        return None
     kind, condition = model.condition, None
     if kind is not None and not isinstance(kind, ClassLabel):
         batch = source.fetch(torch.arange(min(n, len(source))))
         condition, n = batch[kind.key].to(model.device), len(batch["x"])
-    return model.sample(n, seed=seed, condition=condition).clamp(-1, 1)
+    try:
+        return model.sample(n, seed=seed, condition=condition, callback=look).clamp(-1, 1)
+    except StoppedError:
+        return None
 
 
 def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
@@ -223,8 +161,12 @@ class GracefulStop:
 
     def after_step(self, trainer: Trainer) -> None:
         """Stop on every process as soon as one has been told to."""
-        import torch
-
-        told = torch.tensor(float(self.received is not None), device=trainer.accelerator.device)
-        if sum_over_processes(told).item():
+        if sum_over_processes(_flag(self.received is not None, trainer)).item():
             trainer.stop = self.received or "SIGTERM"
+
+
+def _flag(raised: bool, trainer: Trainer) -> Any:
+    """1 or 0 as a tensor where the processes exchange such."""
+    import torch
+
+    return torch.tensor(float(raised), device=trainer.accelerator.device)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from gencore.model import parameters_of
 from gencore.recipes import EMA
 
-
 RAMP = 0.05
 """The half-life is at most this share of the iterations so far (Karras et al. 2022, arXiv:2206.00364, section 5): a
 young average would else be made of the initial weights for the most part."""

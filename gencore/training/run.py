@@ -1,6 +1,7 @@
 """A run directory: settings, metrics, sample grids, checkpoints, and the trained model as it stands.
 
-run.json                    the settings, so that `--resume` needs only the directory
+run.json                    the settings, and what the data are, so that `--resume` needs only the directory
+run.lock                    held by the training that is under way
 metrics.jsonl               one object every `log_every` iterations
 samples/step-XXXXXXXX.png   one grid every `sample_every` iterations
 checkpoints/step-XXXXXXXX   everything that a resume needs
@@ -9,85 +10,28 @@ config.json model.safetensors README.md samples.png   the model at the last chec
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gencore.conditions import Image
-from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
-from gencore_hub.atomic import atomic_write
+from gencore.paths import user_path
+from gencore.training import directory
+from gencore.training.settings import RunSettings as RunSettings
+from gencore.training.settings import lasting, lasting_model, load_fingerprint, store
+from gencore.training.settings import load_settings as load_settings
+from gencore.training.settings import parse_overrides as parse_overrides
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
-    """The settings of one training, as `gencore train` takes them. None: the recipe's own value."""
-
-    system: str
-    data: str | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    set: tuple[str, ...] = ()
-    """Further arguments of the recipe, "name=value", the value in JSON (or a bare word)."""
-    seed: int = 0
-    image_size: int | None = None
-    skip_corrupt: bool = False
-    checkpoint_every: int = 1000
-    sample_every: int = 1000
-    log_every: int = 50
-    keep: int = 2
-    accumulation: int = 1
-    precision: Literal["no", "bf16"] = "no"
-    compile: bool = False
-    shard: bool = False
-    tracker: Literal["none", "tensorboard"] = "none"
-
-    def __post_init__(self) -> None:
-        for name in ("checkpoint_every", "sample_every", "log_every", "keep", "accumulation"):
-            if getattr(self, name) < 1:
-                raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("steps", "batch_size", "image_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        if self.seed < 0:
-            raise GencoreError(f"seed is {self.seed}; expected 0 or more.")
-
-    def command(self, out: Path) -> str:
-        """The command line that repeats the run."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        words = ["gencore", "train", self.system]
-        for name, value in to_json(self).items():
-            option = "--" + name.replace("_", "-")
-            if name == "system" or value == defaults[name]:
-                continue
-            if isinstance(value, list):
-                words += [word for item in value for word in (option, item)]
-            else:
-                words += [option] if value is True else [option, str(value)]
-        return shlex.join([*words, "--out", str(out)])
-
-
-def parse_overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """{"name": value} from "name=value" pairs; values are JSON, or text where that is no JSON."""
-    overrides: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise GencoreError(f"--set got {pair!r}; expected name=value, such as latent_dim=32.")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        overrides[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
-    return overrides
-
-
-def make_recipe(settings: RunSettings, source: Any) -> Any:
-    """The system's recipe, fitted to the data: their shape, and their conditions where it takes such."""
+def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
+    """The system's recipe, fitted to the data: their shape, and their conditions where it takes such. With a model to
+    begin from (`initial`), that model's own config, which the data must fit."""
     from gencore.api import arguments, recipe
     from gencore.registry import default_registry
 
@@ -96,7 +40,29 @@ def make_recipe(settings: RunSettings, source: Any) -> Any:
     for name in ("steps", "batch_size"):
         if getattr(settings, name) is not None:
             overrides[name] = getattr(settings, name)
-    return recipe(settings.system, **overrides | parse_overrides(settings.set))
+    made = recipe(settings.system, **overrides | parse_overrides(settings.set))
+    return made if initial is None else _fitted(made, initial, settings)
+
+
+def _fitted(made: Any, initial: Any, settings: RunSettings) -> Any:
+    """The recipe with the config of the model that it begins from. Raises GencoreError for another kind of model, and
+    for data or settings that ask for another shape, other classes or another condition than it has."""
+    where = f"--init-from {settings.init_from}"
+    if type(initial) is not made.model:
+        raise GencoreError(
+            f"{where} holds a {type(initial).__name__}; {settings.system} trains a {made.model.__name__}. Name the "
+            "system that it was trained with."
+        )
+    given = parse_overrides(settings.set)
+    asked = [name for name in ("data_shape", "num_classes", "condition", "input_shape") if hasattr(made.config, name)]
+    different = [
+        f"{field.name} is {getattr(initial.config, field.name)!r} there and {getattr(made.config, field.name)!r} here"
+        for field in dataclasses.fields(made.config)
+        if field.name in (*asked, *given) and getattr(initial.config, field.name) != getattr(made.config, field.name)
+    ]
+    if different:
+        raise GencoreError(f"{where} does not fit the data and settings: {'; '.join(different)}.")
+    return dataclasses.replace(made, config=initial.config)
 
 
 def from_data(known: Mapping[str, Any], source: Any) -> dict[str, Any]:
@@ -115,78 +81,114 @@ def from_data(known: Mapping[str, Any], source: Any) -> dict[str, Any]:
     return told
 
 
-def load_settings(out: Path) -> RunSettings:
-    """The settings of an existing run. Raises GencoreError where there is none."""
-    path = out / "run.json"
-    if not path.is_file():
-        raise GencoreError(f"{out} holds no run.json: there is no run to resume. Start one with gencore train NAME.")
-    try:
-        return from_json(RunSettings, json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise GencoreError(f"{path} cannot be read: {error}") from error
-
-
 def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool = False) -> str | None:
     """Train, or resume, in directory `out`; returns the name of the signal that stopped it, None at its end.
 
-    Raises GencoreError for bad settings, an existing run without `resume`, or a resume with other settings.
+    Relative paths in the settings are taken from the working directory, once. Raises GencoreError for bad settings, an
+    existing run without `resume`, a resume with other settings or other data, and where the run is under way.
     """
-    from gencore.data import open_source
-    from gencore.training import callbacks as parts
-    from gencore.training.trainer import Trainer
+    out = user_path(out)
+    stored = load_settings(out) if resume else None
+    if stored is None or settings.data != stored.data:
+        settings = dataclasses.replace(settings, data=lasting(settings.data))
+    if stored is None or settings.init_from != stored.init_from:
+        settings = dataclasses.replace(settings, init_from=lasting_model(settings.init_from))
+    if stored is not None:
+        given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+        settings = stored.changed(given, out)
+    # Before the lock where there was never a run: data that cannot be opened then leave nothing behind.
+    source = None if (out / directory.LOCK).exists() else open_data(settings)
+    with directory.held(out) if is_first_process() else contextlib.nullcontext():
+        if not resume and is_first_process() and directory.refuse_occupied(out):
+            _say(f"{out} holds a run that ended before its first checkpoint: it is begun anew.")
+        return _train(settings, stored, out, open_data(settings) if source is None else source, quiet)
 
-    _check_directory(settings, out, resume)
-    source = open_source(
-        settings.data or _default_data(settings.system),
-        image_size=settings.image_size,
-        skip_corrupt=settings.skip_corrupt,
-    )
-    log = parts.MetricsLog(out / "metrics.jsonl", every=settings.log_every, trackers=settings.tracker != "none")
-    bar = parts.ProgressBar(quiet=quiet)
-    stopper = parts.GracefulStop()
+
+def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source: Any, quiet: bool) -> str | None:
+    """`train` inside the lock; `stored`: the settings of the run that is resumed."""
+    from gencore.data import fingerprint
+    from gencore.training import callbacks as parts
+
+    known = None if stored is None else load_fingerprint(out)
+    if known is not None:
+        _check_data(known, source, out)
+    initial = _initial(settings, out)
+    log = parts.MetricsLog(out / directory.METRICS, every=settings.log_every, trackers=settings.tracker != "none")
+    bar, stopper = parts.ProgressBar(quiet=quiet), parts.GracefulStop()
+    grids = parts.SampleGrids(out / directory.SAMPLES, every=settings.sample_every, seed=settings.seed, stopper=stopper)
     keeper = parts.Checkpoints(
-        out / "checkpoints",
+        out / directory.CHECKPOINTS,
         every=settings.checkpoint_every,
         keep=settings.keep,
-        publish=lambda trainer: publish(trainer, settings, out),
+        publish=lambda trainer: publish(trainer, settings, out, stopper),
     )
+    # Pictures may take minutes: the checkpoint comes before them, and a signal ends them.
+    trainer = make_trainer(settings, source, initial, (log, bar, stopper, keeper, grids))
+    main = trainer.accelerator.is_main_process
+    with stopper:
+        try:
+            if stored is not None:
+                _restore(trainer, stored, source, initial, out)
+            trainer.accelerator.wait_for_everyone()
+            if main:
+                log.rewind(trainer.iteration, _say)
+                if settings != stored or known is None:
+                    store(settings, known or fingerprint(source), out)
+            if settings.tracker != "none":
+                _start_tracker(trainer, settings, out)
+            if stored is not None:
+                grids.make_up(trainer)
+            trainer.fit()
+        finally:
+            bar.stop()
+        if keeper.latest is None and trainer.stop is None:
+            publish(trainer, settings, out, stopper)  # resumed at its end: the kill may have come before this
+        trainer.close()
+    return trainer.stop or stopper.received  # one that came while the last pictures were drawn has left them out
+
+
+def _initial(settings: RunSettings, out: Path) -> Any:
+    """The model that the training begins from, None for a new one. A run that has a model already takes that, whose
+    weights its checkpoint replaces: what it began from may be gone."""
+    from gencore.api import from_pretrained
+    from gencore.training.checkpoint import checkpoints
+
+    if settings.init_from is None:
+        return None
+    own = checkpoints(out / directory.CHECKPOINTS) and (out / "config.json").exists()
+    return from_pretrained(out if own else settings.init_from)
+
+
+def make_trainer(settings: RunSettings, source: Any, initial: Any, callbacks: tuple[Any, ...]) -> Any:
+    """The trainer of these settings, with the weights of `initial` if it is given."""
+    from gencore.training.trainer import Trainer
+
     trainer = Trainer(
-        make_recipe(settings, source),
+        make_recipe(settings, source, initial),
         source,
         seed=settings.seed,
         accumulation=settings.accumulation,
         precision=settings.precision,
         compile=settings.compile,
         shard=settings.shard,
-        callbacks=(
-            log,
-            bar,
-            parts.SampleGrids(out / "samples", every=settings.sample_every, seed=settings.seed),
-            stopper,
-            keeper,
-        ),
+        callbacks=callbacks,
     )
-    if settings.tracker != "none":
-        trainer.accelerator.log_with = [settings.tracker]
-        trainer.accelerator.project_configuration.set_directories(str(out))
-        trainer.accelerator.init_trackers("tracker")
-    with stopper:
-        try:
-            if resume:
-                _restore(trainer, out)
-            elif trainer.accelerator.is_main_process:
-                out.mkdir(parents=True, exist_ok=True)
-                atomic_write(out / "run.json", (json.dumps(to_json(settings), indent=1) + "\n").encode())
-            trainer.accelerator.wait_for_everyone()
-            if trainer.accelerator.is_main_process:
-                log.rewind(trainer.iteration)
-            trainer.fit()
-        finally:
-            bar.stop()
-        if keeper.latest is None and trainer.stop is None:
-            publish(trainer, settings, out)  # resumed at its end: the kill may have come before this was written
-        trainer.close()
-    return trainer.stop
+    if initial is not None:
+        trainer.begin_from(initial)
+    return trainer
+
+
+def open_data(settings: RunSettings) -> Any:
+    """The source that the settings name, or the system's own."""
+    from gencore.data import open_source
+
+    return open_source(
+        settings.data or _default_data(settings.system),
+        image_size=settings.image_size,
+        skip_corrupt=settings.skip_corrupt,
+        data_range=settings.data_range,
+        condition=settings.condition,
+    )
 
 
 def resume_command(out: Path) -> str:
@@ -218,18 +220,22 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def publish(trainer: Any, settings: RunSettings, out: Path) -> None:
-    """Write the model as it stands, with its card, into the run directory. Call it on every process: one writes."""
+def publish(trainer: Any, settings: RunSettings, out: Path, stopper: Any = None) -> None:
+    """Write the model as it stands, with its card, into the run directory. Call it on every process: one writes.
+
+    A signal that `stopper` (GracefulStop) holds leaves the picture out.
+    """
     with trainer.published() as model:
         if trainer.accelerator.is_main_process:
-            _write_model(model, trainer, settings, out)
+            _write_model(model, trainer, settings, out, stopper)
 
 
-def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path) -> None:
+def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path, stopper: Any) -> None:
     from gencore.cards import card_for
     from gencore.training.callbacks import preview
 
-    samples = preview(model, trainer.stage_source, settings.seed) if len(trainer.source.shape) == 3 else None
+    pictured = len(trainer.source.shape) == 3
+    samples = preview(model, trainer.stage_source, settings.seed, stopper=stopper) if pictured else None
     card = card_for(
         model,
         name=str(out),
@@ -247,25 +253,39 @@ def _default_data(system: str) -> str:
     return recipe(system).data
 
 
-def _check_directory(settings: RunSettings, out: Path, resume: bool) -> None:
-    """A resume needs a run with the same settings there, a new run needs that there is none."""
-    if resume:
-        stored = load_settings(out)
-        different = [
-            f"{field.name} was {getattr(stored, field.name)!r}, now {getattr(settings, field.name)!r}"
-            for field in dataclasses.fields(settings)
-            if getattr(stored, field.name) != getattr(settings, field.name)
-        ]
-        if different:
-            raise GencoreError(f"{out} cannot be resumed with other settings: {'; '.join(different)}.")
-        return
-    if is_first_process() and (out / "run.json").exists():
-        raise GencoreError(f"{out} holds a run already. Add --resume to continue it, or choose another --out.")
+def _check_data(known: Mapping[str, Any], source: Any, out: Path) -> None:
+    from gencore.data.fingerprint import check_fingerprint
+
+    try:
+        check_fingerprint(known, source)
+    except GencoreError as error:
+        raise GencoreError(f"{out} cannot be resumed: {error}") from error
 
 
-def _restore(trainer: Any, out: Path) -> None:
+def _restore(trainer: Any, stored: RunSettings, source: Any, initial: Any, out: Path) -> None:
+    """Load the newest checkpoint. What follows from a longer training, such as its schedule, may differ: it is said."""
+    from gencore.training import identity
     from gencore.training.checkpoint import checkpoints, read
 
-    found = checkpoints(out / "checkpoints")
-    if found:
-        trainer.load_state(read(found[-1]))
+    found = checkpoints(out / directory.CHECKPOINTS)
+    if not found:
+        return
+    before = identity.describe(make_recipe(stored, source, initial))
+    follows = identity.differences(before, identity.describe(trainer.recipe))
+    trainer.load_state(read(found[-1]), allowed=follows)
+    further = [text for path, text in follows.items() if not identity.is_length(path)]
+    if further:
+        _say(f"The new number of iterations changes, from iteration {trainer.iteration:,} on: {'; '.join(further)}.")
+
+
+def _start_tracker(trainer: Any, settings: RunSettings, out: Path) -> None:
+    """What a killed run has told the tracker of later iterations is taken back: they come again."""
+    trainer.accelerator.log_with = [settings.tracker]
+    trainer.accelerator.project_configuration.set_directories(str(out))
+    options = {"tensorboard": {"purge_step": trainer.iteration + 1}} if trainer.iteration else {}
+    trainer.accelerator.init_trackers(directory.TRACKER, init_kwargs=options)
+
+
+def _say(text: str) -> None:
+    if is_first_process():
+        sys.stderr.write(f"{text}\n")

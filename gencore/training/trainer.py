@@ -8,7 +8,7 @@ import gc
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -18,14 +18,14 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from gencore.compilation import compile_regions
-from gencore.data import Batches, Source, check_batch
+from gencore.data import Batches, Source, check_batch, fingerprint
 from gencore.distributed import check_agreement, from_first_process, refuse_unsupported, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
 from gencore.model import Model, parts
 from gencore.nn.memory_format import put_channels_last
 from gencore.objective import Batch, Loss, Objective
 from gencore.recipes import Phase, Recipe, Stage, own_parameters, reached_parameters
-from gencore.training import sharding
+from gencore.training import identity, sharding
 from gencore.training.checkpoint import Checkpoint, pack_optimizer, under, unpack_optimizer
 from gencore.training.ema import WeightAverage
 
@@ -143,6 +143,8 @@ class Trainer:
             sharding.refuse_unshardable(recipe, compile=compile)
         self.recipe, self.source, self.seed, self.shard = recipe, source, seed, shard
         self.accumulation, self.compile, self.callbacks = accumulation, compile, tuple(callbacks)
+        self.precision: str = precision
+        self._data: dict[str, Any] | None = None
         self.metrics: dict[str, Tensor] = {}
         self.stop: str | None = None
         self.stage_index, self.step = 0, 0
@@ -180,6 +182,31 @@ class Trainer:
     def iterations(self) -> int:
         """Iterations of the whole recipe."""
         return sum(stage.steps for stage in self.recipe.stages)
+
+    def describe(self) -> dict[str, Any]:
+        """What this training is, in JSON's types (gencore.training.identity): equal for two that take equal steps.
+
+        Raises what the source raises when some of its examples are fetched, once.
+        """
+        if self._data is None:
+            with torch.random.fork_rng(devices=[]):
+                self._data = fingerprint(self.source)
+        return identity.describe(
+            self.recipe,
+            seed=self.seed,
+            precision=self.precision,
+            accumulation=self.accumulation,
+            processes=self.accelerator.num_processes,
+            data=self._data,
+        )
+
+    def begin_from(self, model: Model) -> None:
+        """Take a trained model's weights before the first iteration: fine-tuning. The averages begin there, too.
+
+        Raises GencoreError for weights of other names or shapes.
+        """
+        self._load_weights(model.state_dict(), f"the {type(model).__name__} to begin from")
+        self.averages = [WeightAverage(config, self.model) for config in self.recipe.ema]
 
     @torch.enable_grad()
     def fit(self) -> Model:
@@ -251,28 +278,38 @@ class Trainer:
         if self.shard:
             tensors = sharding.collected(tensors)
         values = {
-            "recipe": self.recipe.name,
+            "training": self.describe(),
             "stage": self.stage_index,
             "step": self.step,
-            "processes": self.accelerator.num_processes,
             "optimizers": optimizers,
         }
         return Checkpoint(tensors=tensors, values=values)
 
-    def load_state(self, checkpoint: Checkpoint) -> None:
-        """Continue exactly where `state` was taken. Raises GencoreError if it belongs to another training."""
+    def load_state(self, checkpoint: Checkpoint, *, allowed: Collection[identity.Place] = ()) -> None:
+        """Continue exactly where `state` was taken. The stage under way, and later ones, may have other numbers of
+        iterations than they had.
+
+        `allowed`: what else may differ from the checkpoint's training. Raises GencoreError, naming the differences, for
+        a checkpoint of another training, and for one that is broken.
+        """
+        try:
+            identity.check_same(checkpoint, self.recipe, self.describe(), allowed)
+            self._load(checkpoint)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, GencoreError):
+                raise
+            raise GencoreError(
+                f"{checkpoint.origin} does not hold what it should ({type(error).__name__}: {error}). Delete it to "
+                "continue from the one before."
+            ) from error
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         values, tensors = checkpoint.values, checkpoint.tensors
-        expected = {"recipe": self.recipe.name, "processes": self.accelerator.num_processes}
-        for name, value in expected.items():
-            if values[name] != value:
-                raise GencoreError(f"The checkpoint's {name} is {values[name]!r}, this run's is {value!r}.")
         self.stage_index, self.step = values["stage"], values["step"]
         for stage in self.recipe.stages[: self.stage_index + 1]:
             if stage.begin:
                 stage.begin(self.model)
-        own = self.model.state_dict()
-        saved = under("model/", tensors)
-        self.model.load_state_dict({name: sharding.placed(t, own.get(name, t)) for name, t in saved.items()})
+        self._load_weights(under("model/", tensors), checkpoint.origin)
         run = self._begin(grown=True)
         run.objective.load_state_dict(under("objective/", tensors))
         for average in self.averages:
@@ -282,6 +319,17 @@ class Trainer:
         for name, optimizer in run.optimizers.items():
             unpack_optimizer(optimizer, under(f"optimizer/{name}/", tensors), values["optimizers"][name])
         _set_random_streams(under(f"random/{self.accelerator.process_index}/", tensors))
+
+    def _load_weights(self, saved: Mapping[str, Tensor], origin: str) -> None:
+        own = self.model.state_dict()
+        unfit = [name for name in own.keys() | saved.keys() if _shape(own.get(name)) != _shape(saved.get(name))]
+        if unfit:
+            name = min(unfit)
+            raise GencoreError(
+                f"{len(unfit)} tensors of {origin} do not fit this {type(self.model).__name__}, such as {name!r}: "
+                f"expected {_shape(own.get(name))}, received {_shape(saved.get(name))}."
+            )
+        self.model.load_state_dict({name: sharding.placed(tensor, own[name]) for name, tensor in saved.items()})
 
     def _wrap(self, objective: Objective) -> Any:
         """(phase, batch) -> Loss; its backward averages over processes the gradients of what requires one now."""
@@ -330,6 +378,7 @@ class Trainer:
         for parameter in run.reached[phase.name]:
             parameter.grad = None
         total, seen = torch.zeros((), device=self.accelerator.device), []
+        metrics: dict[str, Tensor] = {}
         for i, batch in enumerate(batches):
             last = i + 1 == len(batches)
             with contextlib.nullcontext() if last else self._accumulating(step):
@@ -339,6 +388,9 @@ class Trainer:
                 share = loss.total / len(batches) if len(batches) > 1 else loss.total
                 self.accelerator.backward(share)
                 total += share.detach()
+                for key, value in loss.metrics.items():
+                    part = value.detach() / len(batches) if len(batches) > 1 else value.detach()
+                    metrics[key] = metrics[key] + part if key in metrics else part
                 if loss.seen is not None:
                     seen.append(loss.seen)
         norm = sharding.whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
@@ -353,8 +405,7 @@ class Trainer:
             run.objective.after_step(self.model, phase.name, seen)
         self.metrics[f"{phase.name}/loss"] = total
         self.metrics[f"{phase.name}/gradient_norm"] = norm
-        for name, value in loss.metrics.items():
-            self.metrics[f"{phase.name}/{name}"] = value.detach()
+        self.metrics |= {f"{phase.name}/{key}": value for key, value in metrics.items()}
 
     def _accumulating(self, step: Any) -> contextlib.AbstractContextManager[None]:
         return sharding.accumulating(step) if self.shard else self.accelerator.no_sync(step)
@@ -369,6 +420,10 @@ class Trainer:
                 f"gradient norm {norm.item():.4g}). The parameters were left as they were; lower the learning rate, "
                 "set max_gradient_norm, or look at the data."
             )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "none" if tensor is None else f"shape {tuple(tensor.shape)}"
 
 
 def _random_streams() -> dict[str, Any]:

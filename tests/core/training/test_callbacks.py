@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from toys import data, phase, recipe
 
 import gencore
-from gencore.training.callbacks import GracefulStop, MetricsLog, SampleGrids, preview
+from gencore.errors import GencoreError
+from gencore.training.callbacks import GracefulStop, MetricsLog, ProgressBar, SampleGrids, preview
+from gencore_hub import StorageError
 
 
 def falling(steps: int) -> gencore.Recipe:
@@ -29,6 +33,122 @@ def test_a_log_is_cut_behind_the_iteration_that_is_resumed(tmp_path: Path) -> No
     assert logged(log.path) == [2, 4, 6, 7]
     log.rewind(4)
     assert logged(log.path) == [2, 4]
+
+
+LINES = '{"step": 1, "seconds": 5.0}\n{"step": 2, "seconds": 9.0}\n'
+
+
+@pytest.mark.parametrize("torn", ['{"step": 3, "sec', "\0" * 50, "\n\n", '{"step": 3', '"step"', "[" * 9999, "\xff"])
+def test_a_torn_end_is_dropped_and_said(torn: str, tmp_path: Path) -> None:
+    log, told = MetricsLog(tmp_path / "metrics.jsonl", every=1), []
+    log.path.write_text(LINES + torn, encoding="latin-1")
+    log.rewind(2, told.append)
+    assert logged(log.path) == [1, 2]
+    assert told == [f"{log.path}: a line was cut short, and {len(torn)} bytes of it are dropped."]
+    log.path.write_text(LINES[:-1])
+    log.rewind(2, told.append)
+    assert (log.path.read_text(), len(told)) == (LINES, 1), "a newline alone is added without a word"
+
+
+def test_a_broken_line_before_the_end_is_named(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=1)
+    log.path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(GencoreError, match=r"metrics\.jsonl, line 2, cannot be read"):
+        log.rewind(3)
+
+
+def test_the_log_is_rewritten_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up meanwhile leaves the old one."""
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=1)
+    log.path.write_text(LINES)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError):
+        log.rewind(1)
+    assert log.path.read_text() == LINES
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=1)
+    log.path.write_text(LINES)
+    write = os.write
+    monkeypatch.setattr("os.write", lambda descriptor, data: write(descriptor, data[:10]))
+    with pytest.raises(StorageError, match="Free some space"):
+        gencore.Trainer(falling(1), data(), cpu=True, callbacks=(log,)).fit()
+    assert log.path.read_text() == LINES
+
+
+def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(LINES)
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=1)
+    log.path.symlink_to(tmp_path / "secret")
+    with pytest.raises(GencoreError, match="not followed"):
+        log.rewind(0)
+    with pytest.raises(StorageError):
+        gencore.Trainer(falling(1), data(), cpu=True, callbacks=(log,)).fit()
+    assert (tmp_path / "secret").read_text() == LINES
+
+
+def test_the_seconds_go_on_after_a_resume(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=1)
+    log.path.write_text(LINES)
+    log.rewind(2)
+    gencore.Trainer(falling(1), data(), cpu=True, callbacks=(log,)).fit()
+    assert 9.0 <= json.loads(log.path.read_text().splitlines()[-1])["seconds"] < 60
+
+
+class Clock:
+    """Ten seconds pass between two looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10
+        return self.now
+
+
+def test_off_a_terminal_a_line_is_written_every_so_often(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the mean of the losses so far: 1, 0.9, 0.8 ..."""
+    monkeypatch.setattr("time.monotonic", Clock())
+    for quiet in (False, True):
+        gencore.Trainer(falling(8), data(), cpu=True, callbacks=(ProgressBar(quiet=quiet, seconds=30),)).fit()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[: line.index(" of ")] for line in lines] == ["toy training: 4", "toy training: 7"]
+    assert "4 of 8, 0.1 a second, 0.7 minutes left, generator/loss 0.85" in lines[0]
+    assert lines[1].endswith("generator/loss 0.7")
+
+
+def test_a_signal_ends_the_drawing_of_a_grid(tmp_path: Path) -> None:
+    """Within one inner step of a slow sampler; the grid that is missing is made up."""
+    made = gencore.recipe("ddpm", data_shape=(1, 8, 8), width=8, batch_size=8, steps=1, num_timesteps=20)
+    stopper = GracefulStop()
+    grids = SampleGrids(tmp_path, every=1, seed=0, stopper=stopper)
+    trainer = gencore.Trainer(made, gencore.data.digits("train"), cpu=True, callbacks=(grids,))
+    seen = []
+    predict = type(trainer.model).evaluate
+
+    def signalled(self: Any, *arguments: Any) -> Any:
+        seen.append(1)
+        if not torch.is_grad_enabled() and stopper.received is None:
+            stopper.received = "SIGTERM"
+        return predict(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.model), "evaluate", signalled)
+        trainer.fit()
+    assert not list(tmp_path.iterdir())
+    assert stopper.received == "SIGTERM"
+    assert len(seen) <= 3
+    assert trainer.model.training
+    stopper.received = None
+    grids.make_up(trainer)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.png"]
 
 
 def test_trackers_get_what_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -81,3 +83,58 @@ def test_an_optimiser_goes_on_where_it_stopped() -> None:
     for parameter in parameters:
         assert torch.equal(second.state[parameter]["exp_avg"], first.state[parameter]["exp_avg"])
         assert second.state[parameter]["step"].item() == 1
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json", "SHA256SUMS"])
+def test_every_flipped_bit_is_seen(tmp_path: Path, file: str) -> None:
+    """Six places in each file, a bit each."""
+    path = write(tmp_path, 1, SMALL, keep=1) / file
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 6)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(GencoreError, match="step-00000001 cannot be read"):
+            read(path.parent)
+    path.write_bytes(whole)
+    assert read(path.parent).values == SMALL.values
+
+
+def test_halves_of_two_checkpoints_are_no_checkpoint(tmp_path: Path) -> None:
+    first, second = (write(tmp_path, k, Checkpoint(tensors=SMALL.tensors, values={"step": k}), keep=2) for k in (1, 2))
+    shutil.copy(first / "state.json", second / "state.json")
+    with pytest.raises(GencoreError, match=r"state\.json is not what was written"):
+        read(second)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000, "\xff"])
+def test_values_that_are_no_object_are_named(tmp_path: Path, text: str) -> None:
+    """Though their hash is right."""
+    path = write(tmp_path, 1, SMALL, keep=1)
+    (path / "state.json").write_text(text, encoding="latin-1")
+    names = ("state.safetensors", "state.json")
+    sums = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (path / "SHA256SUMS").write_text("".join(sums))
+    with pytest.raises(GencoreError, match=r"state\.json"):
+        read(path)
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json", "SHA256SUMS"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_links_and_fifos_are_not_read(tmp_path: Path, file: str, kind: str) -> None:
+    path = write(tmp_path / "run", 1, SMALL, keep=1) / file
+    path.rename(tmp_path / file)
+    path.symlink_to(tmp_path / file) if kind == "link" else os.mkfifo(path)
+    with pytest.raises(GencoreError, match=f"{file} is a link or no regular file"):
+        read(path.parent)
+    (tmp_path / "run" / "step-00000002").symlink_to(tmp_path)
+    assert names(tmp_path / "run") == ["step-00000001"]
+
+
+def test_what_a_killed_removal_leaves_is_swept(tmp_path: Path) -> None:
+    for left in (".step-00000001", ".step-00000001.0"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "state.json").write_text("{}")
+    (tmp_path / ".step-00000003").symlink_to(tmp_path)
+    (tmp_path / ".mine").mkdir()
+    for step in (1, 2):
+        write(tmp_path, step, SMALL, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", ".step-00000003", "step-00000002"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +14,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gencore.cli.app import app
-from gencore.config import to_json
 from gencore.errors import GencoreError
+from gencore.paths import user_path
 from gencore.training import run
+from gencore.training import settings as settings_module
 from gencore.training.run import RunSettings
 
 COUNT = st.integers(1, 10**6)
@@ -28,6 +28,8 @@ SETTINGS = st.builds(
     data=st.none() | WORD,
     set=st.lists(WORD, max_size=3).map(tuple),
     seed=st.integers(0, 2**40),
+    data_range=st.none() | st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)),
+    condition=st.none() | WORD,
     precision=st.sampled_from(["no", "bf16"]),
     tracker=st.sampled_from(["none", "tensorboard"]),
     **dict.fromkeys(("steps", "batch_size", "image_size"), st.none() | COUNT),
@@ -46,7 +48,8 @@ def test_the_command_gives_the_settings_again(wanted: RunSettings, out: str) -> 
         done = CliRunner().invoke(app, arguments)
     assert program == "gencore"
     assert done.exit_code == 0, done.output
-    assert caught == [(wanted, Path(out), {"resume": False, "quiet": False})]
+    expected = dataclasses.replace(wanted, data=settings_module.lasting(wanted.data))
+    assert caught == [(expected, user_path(out), {"resume": False, "quiet": False})]
 
 
 def test_a_command_names_what_differs_from_the_defaults() -> None:
@@ -114,22 +117,32 @@ def test_the_next_command_shows_what_the_system_can_do() -> None:
     assert "gencore.from_pretrained('a b')" in shlex.split(commands[2])[2]
 
 
-def test_a_run_is_begun_once_and_resumed_with_its_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = RunSettings(system="gan", steps=5)
+def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(GencoreError, match=r"no run\.json: there is no run to resume"):
-        run._check_directory(mine, tmp_path, resume=True)
-    run._check_directory(mine, tmp_path, resume=False)
-    (tmp_path / "run.json").write_text(json.dumps(to_json(mine)))
-    run._check_directory(mine, tmp_path, resume=True)
-    with pytest.raises(GencoreError, match="steps was 5, now 6; keep was 2, now 3"):
-        run._check_directory(dataclasses.replace(mine, steps=6, keep=3), tmp_path, resume=True)
-    with pytest.raises(GencoreError, match="holds a run already"):
-        run._check_directory(mine, tmp_path, resume=False)
-    monkeypatch.setenv("RANK", "1")  # the first process may have written it meanwhile
-    run._check_directory(mine, tmp_path, resume=False)
+        run.train(RunSettings(system="gan"), tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"system": "gan", "stepz": 5}', '{"system": "gan", "keep": 0}'])
+def test_what_a_resume_may_change() -> None:
+    """Each option is used, or refused by name: all refused ones in one error."""
+    mine = RunSettings(system="gan", steps=5)
+    used = {"steps": 6, "keep": 3, "data": "/moved", "log_every": 1, "tracker": "tensorboard"}
+    assert mine.changed(used, Path("r")) == dataclasses.replace(mine, **used)
+    assert mine.changed({"seed": 0, "precision": "no"}, Path("r")) == mine
+    everything = {field.name for field in dataclasses.fields(mine)}
+    other: dict[str, Any] = {"system": "wgan", "seed": 9, "precision": "bf16", "compile": True, "shard": True}
+    other |= {"batch_size": 7, "set": ("width=1",), "init_from": "x", "image_size": 4, "data_range": (0.0, 1.0)}
+    other |= {"accumulation": 2, "condition": "none"}
+    assert other.keys() | {"steps", *settings_module.CHANGEABLE} == everything
+    with pytest.raises(GencoreError, match="cannot be resumed with other settings") as caught:
+        mine.changed({**used, **other}, Path("r"))
+    for name in other:
+        assert f"{name} was " in str(caught.value)
+    assert not any(f"{name} was " in str(caught.value) for name in used)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "[" * 100_000, '{"system": "gan", "stepz": 5}', '{"system": "gan", "keep": 0}']
+)
 def test_settings_that_cannot_be_read_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(GencoreError, match=r"run\.json cannot be read"):
@@ -148,7 +161,7 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         raise CaughtError(arguments, options)
 
     opened: list[Any] = []
-    source = SimpleNamespace(shape=(1, 8, 8), num_classes=10)
+    source = SimpleNamespace(shape=(1, 8, 8), num_classes=10, name="folder")
     monkeypatch.setattr(
         gencore.data, "open_source", lambda name, **options: (opened.append((name, options)), source)[1]
     )
@@ -160,6 +173,8 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         seed=4,
         image_size=5,
         skip_corrupt=True,
+        data_range=(0.0, 9.0),
+        condition="c",
         checkpoint_every=6,
         sample_every=7,
         log_every=8,
@@ -173,12 +188,13 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CaughtError) as caught:
         run.train(chosen, tmp_path, quiet=True)
     (recipe, given_source), options = caught.value.args
-    assert opened == [("folder", {"image_size": 5, "skip_corrupt": True})]
+    plainly = {"data_range": None, "condition": None}
+    assert opened == [("folder", {"image_size": 5, "skip_corrupt": True, "data_range": (0.0, 9.0), "condition": "c"})]
     assert given_source is source
     assert recipe.stages[0].steps == 3
     callbacks = {type(callback): callback for callback in options.pop("callbacks")}
     assert options == {"seed": 4, "accumulation": 10, "precision": "bf16", "compile": True, "shard": True}
-    assert list(callbacks) == [MetricsLog, ProgressBar, SampleGrids, GracefulStop, Checkpoints]
+    assert list(callbacks) == [MetricsLog, ProgressBar, GracefulStop, Checkpoints, SampleGrids]
     assert (callbacks[MetricsLog].every, callbacks[MetricsLog].trackers) == (8, True)
     assert callbacks[ProgressBar].quiet
     assert (callbacks[SampleGrids].every, callbacks[SampleGrids].seed) == (7, 4)
@@ -186,7 +202,8 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     source.shape = (500,)
     with pytest.raises(CaughtError) as caught:
         run.train(RunSettings(system="document-autoencoder"), tmp_path)
-    assert opened[1] == (gencore.recipe("document-autoencoder").data, {"image_size": None, "skip_corrupt": False})
+    data = gencore.recipe("document-autoencoder").data
+    assert opened[1] == (data, {"image_size": None, "skip_corrupt": False, **plainly})
     plain = {type(callback): callback for callback in caught.value.args[1]["callbacks"]}
     assert not plain[MetricsLog].trackers
     assert not plain[ProgressBar].quiet
@@ -199,7 +216,7 @@ def test_a_later_checkpoint_is_resumed(tmp_path: Path) -> None:
     lines = (out / "metrics.jsonl").read_text()
     weights = (out / "model.safetensors").read_bytes()
     for path in out.iterdir():  # a kill between the last checkpoint and the model
-        if path.is_file() and path.name not in ("run.json", "metrics.jsonl"):
+        if path.is_file() and path.name not in ("run.json", "run.lock", "metrics.jsonl"):
             path.unlink()
     run.train(few, out, resume=True, quiet=True)  # at its end: nothing is trained, the model is written again
     assert (out / "metrics.jsonl").read_text() == lines

@@ -126,6 +126,15 @@ def test_accumulation_is_the_mean_over_batches() -> None:
     assert trainer.metrics["generator/loss"].item() == pytest.approx(mean.item(), rel=1e-6)
 
 
+def test_accumulation_averages_all_metrics() -> None:
+    """Formula's metric is the mean of a batch; in two phases of one iteration each has its own."""
+    trainer = fit(recipe(lambda o, m, n, b: m.theta.sum(), phase("generator")), accumulation=4)
+    batches = Batches(data(), 4, seed=0)
+    mean = sum(batches[k]["x"].mean() for k in range(4)) / 4
+    assert trainer.metrics["generator/seen"].item() == pytest.approx(mean.item(), rel=1e-6)
+    assert batches[3]["x"].mean().item() != pytest.approx(mean.item(), rel=1e-3)
+
+
 def test_gradient_clipping_and_its_metric() -> None:
     trainer = fit(recipe(lambda o, m, n, b: 30 * m.theta.sum(), phase("generator", 1.0, max_gradient_norm=0.5)))
     assert trainer.model.theta.item() == pytest.approx(0.5, abs=1e-5)
