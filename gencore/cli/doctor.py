@@ -52,6 +52,8 @@ def _kernels() -> list[tuple[str, str]]:
         "minibatch_stddev": (images,),
         "diffusion_step": (images, images, rows.new_zeros(1, 8), 0),
         "quantile_abs": (images, 0.995),
+        "upfirdn2d": (images, rows[0]),
+        "bias_activation": (images, rows[0]),
         "upfirdn2d": (images, rows[:1]),
         "bias_activation": (images,),
     }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import gencore
 from gencore.compilation import compile_regions
+from gencore.conditions import of_batch
 from gencore.config import from_json, to_json
 from gencore.data import Batches, open_source
 from gencore.errors import GencoreError
@@ -238,7 +239,8 @@ class Conformance:
             pytest.skip("does not claim it")
         model, _, batch = staged(system, 0)
         x = batch["x"].clone().requires_grad_()
-        (slope,) = torch.autograd.grad(model.judge(x).sum(), x, create_graph=True)
+        condition = None if model.condition is None else of_batch(model.condition, batch)
+        (slope,) = torch.autograd.grad(model.judge(x, condition=condition).sum(), x, create_graph=True)
         slope.square().sum().backward()
         gradients = [p.grad for p in parameters_of(model, ("critic",)) if p.grad is not None]
         assert all(g.isfinite().all() for g in gradients)

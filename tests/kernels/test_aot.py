@@ -36,7 +36,14 @@ def test_every_kernel_keeps_its_budget() -> None:
 
 def test_every_operation_lists_kernels() -> None:
     homes = {name.split(".")[1] for name in aot.providers()}
-    assert homes == {"nearest_code", "minibatch_discrimination", "minibatch_stddev", "diffusion_step"}
+    assert homes == {
+        "bias_activation",
+        "diffusion_step",
+        "minibatch_discrimination",
+        "minibatch_stddev",
+        "nearest_code",
+        "upfirdn2d",
+    }
 
 
 def test_budgets_cover_every_row_and_nothing_else() -> None:
