@@ -34,6 +34,10 @@ class Rendered:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.x.shape[1:])
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.further)
+
     def __len__(self) -> int:
         return len(self.x)
 

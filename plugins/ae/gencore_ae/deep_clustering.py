@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,7 @@ class WithTargets:
 
     source: Source
     target: Tensor
+    keys: ClassVar[tuple[str, ...]] = ("target",)
 
     @property
     def shape(self) -> tuple[int, ...]:
