@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,7 @@ from ..parts.paired import (
 )
 from ..parts.perceptual import PerceptualDistance
 from ..parts.rrdb import RRDBNet
+from ..parts.rrdb_files import published_rrdb
 from ..parts.views import pairs_or_degraded
 
 SYSTEM = SystemSpec(
@@ -118,6 +120,30 @@ class ESRGAN(Model):
         """Pictures (N, C, H, W) -> (N, C, scale H, scale W) in [-1, 1]."""
         check(to is None, "to", to, "None: esrgan has one direction")
         return self.generator(x).clamp(-1, 1)
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor]) -> ESRGAN:
+        """The model of a checkpoint of Real-ESRGAN, BasicSR or ESRGAN. These hold no critic that fits: ours is new.
+
+        Raises GencoreError for a key too many, too few, or of another shape.
+        """
+        file = published_rrdb(tensors)
+        config = ESRGANConfig(
+            data_shape=(file.channels, 128, 128),
+            scale=file.scale,
+            width=file.width,
+            growth=file.growth,
+            blocks=file.blocks,
+            skip=False,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = cls(config)
+        try:
+            model.generator.load_state_dict(file.tensors)
+        except RuntimeError as error:
+            raise GencoreError(f"The checkpoint does not fit an RRDB network: {error}") from error
+        return model.eval()
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Large pictures (N, C, H, W) -> outputs of patches, larger for more real ones."""

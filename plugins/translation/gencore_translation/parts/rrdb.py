@@ -4,6 +4,7 @@ A dense block joins each of its convolutions' outputs to all before; a residual-
 of them. Each of the two adds 0.2 of what is inside to what goes in, so that with all last convolutions zero an RRDB
 returns 1.2 times its input, as in the authors' program. Three scales share one network that enlarges by 4: for 2 and 1
 the picture's blocks of 2 x 2 and 4 x 4 pixels become channels first (Wang et al. 2021, arXiv:2107.10833, section 4.1).
+Inside, pictures lie in [0, 1], as those checkpoints want them: the zeros beyond the border are black.
 """
 
 from __future__ import annotations
@@ -86,9 +87,10 @@ class RRDBNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Each doubling repeats pixels and convolves."""
         height, width = x.shape[-2:]
-        h = self.head(F.pixel_unshuffle(filled_up(x, 4 // self.scale), 4 // self.scale))
+        unit = (filled_up(x, 4 // self.scale) + 1) / 2
+        h = self.head(F.pixel_unshuffle(unit, 4 // self.scale))
         h = h + self.after_body(self.body(h))
         for layer in self.enlarge:
             h = F.leaky_relu(layer(F.interpolate(h, scale_factor=2, mode="nearest")), 0.2)
         made: Tensor = self.last(F.leaky_relu(self.fine(h), 0.2))[..., : self.scale * height, : self.scale * width]
-        return made + bicubic(x, self.scale) if self.skip else made
+        return made + bicubic(x, self.scale) if self.skip else 2 * made - 1
