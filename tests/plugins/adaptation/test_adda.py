@@ -57,7 +57,7 @@ def figures(seed: int, **overrides: Any) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_classes_are_found_on_turned_moons(measured: Any) -> None:
-    """FIGURES"""
+    """At seeds 0, 1, 2: 0.870, 0.850, 0.915; by the source's encoder 0.717, 0.750, 0.745."""
     page = figures(0)
     measured(
         "adda",

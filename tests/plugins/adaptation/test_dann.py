@@ -70,6 +70,13 @@ def test_only_the_encoder_is_reversed() -> None:
     assert all((slope == 0).all() for slope in slopes(0.7, step=0)[0])
 
 
+def test_the_total_is_both_losses() -> None:
+    """Class and domain, equally."""
+    recipe: Any = gencore.recipe("dann", steps=10)
+    loss = recipe.stages[0].objective.adaptation(recipe.model(recipe.config), batch_of())
+    torch.testing.assert_close(loss.total, loss.metrics["class"] + loss.metrics["domain"])
+
+
 def test_the_step_is_counted() -> None:
     """After each step, and it is part of the checkpoint."""
     objective = DomainAdversarial(steps=4, strength=1.0)
@@ -104,7 +111,9 @@ def figures(seed: int, **overrides: Any) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_classes_are_found_on_turned_moons(measured: Any) -> None:
-    """FIGURES"""
+    """At seeds 0, 1, 2: 0.983, 0.870, 0.903; without reversal 0.767, 0.740, 0.737; untrained 0.50, 0.36, 0.50. The critic
+    is right on 0.46, 0.58, 0.60 of held-out points; without reversal on 0.86, 0.84, 0.83.
+    """
     page, twin = figures(0), figures(0, strength=0.0)
     assert page["domain"] < 0.7
     assert twin["domain"] > 0.75

@@ -75,7 +75,9 @@ def figure(seed: int, steps: int = 1500, **overrides: Any) -> float:
 
 @pytest.mark.behaviour
 def test_distortions_of_unseen_digits_find_each_other(measured: Any) -> None:
-    """FIGURES"""
+    """At seeds 0, 1, 2: 0.181, 0.191, 0.176. Without distortions 0.071, 0.063 (seeds 0, 1); raw pixels 0.076; untrained
+    0.071.
+    """
     raw = retrieval(lambda x: x.flatten(1))
     page, twin = figure(0), figure(0, **NOTHING)
     assert page > 1.5 * raw

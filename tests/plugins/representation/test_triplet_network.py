@@ -90,7 +90,10 @@ def figures(seed: int, *, twin: bool = False, **overrides: Any) -> dict[str, flo
 
 @pytest.mark.behaviour
 def test_knows_people_it_has_never_seen(measured: Any) -> None:
-    """FIGURES"""
+    """Right acceptances at 1% false ones at seeds 0, 1, 2: 0.991, 0.994, 0.985, area under the ROC 0.999, right answers
+    0.99. Without negatives 0.364, 0.463, 0.599: the codes fall into one, their spread a hundredth (0.002 to 0.235), and
+    what little is left still knows people. Untrained 0.723 and raw pixels 0.797 in area.
+    """
     page, twin = figures(0), figures(0, twin=True)
     assert page["auc"] > 0.95
     assert page["accuracy"] > 0.9
@@ -100,6 +103,6 @@ def test_knows_people_it_has_never_seen(measured: Any) -> None:
         "validation rate at 1% false acceptances, people never seen in training; twin: no negatives",
         figure=page["val"],
         twin=twin["val"],
-        bar=0.7,
+        bar=0.8,
         better="higher",
     )

@@ -96,7 +96,9 @@ def figure(seed: int, steps: int = 500, **overrides: Any) -> float:
 
 @pytest.mark.behaviour
 def test_tracks_over_unseen_crops_are_found(measured: Any) -> None:
-    """FIGURES"""
+    """At seeds 0, 1, 2: 0.650, 0.655, 0.680. Tracks that stand still 0.520, 0.495, 0.520; raw pixels 0.375; untrained
+    0.220.
+    """
     raw = retrieval(lambda x: x.flatten(1))
     page, twin = figure(0), figure(0, motion=0.0)
     assert page > 1.5 * raw
@@ -105,6 +107,6 @@ def test_tracks_over_unseen_crops_are_found(measured: Any) -> None:
         "the first frame of an unseen track finds its last first, among 200",
         figure=page,
         twin=twin,
-        bar=0.3,
+        bar=0.585,
         better="higher",
     )
