@@ -44,6 +44,8 @@ def test_the_phases_losses_are_their_formulas() -> None:
     torch.manual_seed(1)
     loss = objective.loss(model, "critic", batch)
     torch.testing.assert_close(loss.total, on_real - 0.25 * on_fake)
+    loss.total.backward()
+    assert all(parameter.grad is None for parameter in model.generator.parameters())
     torch.testing.assert_close(loss.seen, torch.stack([on_real, on_fake]).detach())
     torch.manual_seed(1)
     torch.testing.assert_close(objective.loss(model, "generator", batch).total, on_fake)
