@@ -5,7 +5,9 @@ arXiv:1601.06759).
 along the diagonals (section 3.2): row i of the picture is moved i places to the right, so that a column holds a
 diagonal; K_is is 1 x 1 of kind B, K_ss a convolution of size 2 x 1 over the column before, which are the pixels to the
 left and above. A second LSTM goes the other way, from the right; its output is moved one row down before the two are
-added, or it would see the future. So all earlier pixels are seen. Layers are added to their input (section 3.3).
+added, or it would see the future. So a layer sees all of its input before a place. Layers are added to their input
+(section 3.3). Of the picture one pixel may be missed: what the first layer puts at a place leaves that place out, so
+the last pixel of the row above is seen only where the 7 x 7 of the first layer reaches it.
 
 The density and its skeleton are those of gencore_autoregressive.pixelcnn.
 
@@ -20,11 +22,11 @@ from torch.nn import functional as F
 
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.causal import Apply
-from gencore.nn.masked import MaskedConv2d, one_row_down
+from gencore.nn.masked import one_row_down
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
 from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
-from gencore_autoregressive.parts.raster import RasterNetwork, cell
+from gencore_autoregressive.parts.raster import RasterNetwork, cell, input_to_state
 
 SYSTEM = SystemSpec(
     name="pixelrnn-diagonal-bilstm",
@@ -63,7 +65,7 @@ class DiagonalLSTM(nn.Module):
 
     def __init__(self, hidden: int, colours: int) -> None:
         super().__init__()
-        self.input_to_state = MaskedConv2d("B", 2 * hidden, 4 * hidden, 1, colours=colours, copies=4)
+        self.input_to_state = input_to_state(hidden, 1, colours)
         self.state_to_state = nn.Conv1d(hidden, 4 * hidden, 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

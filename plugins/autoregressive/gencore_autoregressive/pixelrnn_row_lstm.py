@@ -20,11 +20,10 @@ from torch.nn import functional as F
 
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.causal import Apply
-from gencore.nn.masked import MaskedConv2d
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
 from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
-from gencore_autoregressive.parts.raster import RasterNetwork, cell
+from gencore_autoregressive.parts.raster import RasterNetwork, cell, input_to_state
 
 SYSTEM = SystemSpec(
     name="pixelrnn-row-lstm",
@@ -49,7 +48,7 @@ class RowLSTM(nn.Module):
 
     def __init__(self, hidden: int, colours: int) -> None:
         super().__init__()
-        self.input_to_state = MaskedConv2d("B", 2 * hidden, 4 * hidden, (1, 3), colours=colours, copies=4)
+        self.input_to_state = input_to_state(hidden, (1, 3), colours)
         self.state_to_state = nn.Conv1d(hidden, 4 * hidden, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

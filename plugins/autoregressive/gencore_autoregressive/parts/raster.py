@@ -84,3 +84,15 @@ def cell(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
     out, forget, let_in, new = rearrange(gates, "n (h four) ... -> four n h ...", four=4)
     carried = forget.sigmoid() * carried + let_in.sigmoid() * new.tanh()
     return out.sigmoid() * carried.tanh(), carried
+
+
+def input_to_state(hidden: int, kernel_size: int | tuple[int, int], colours: int) -> MaskedConv2d:
+    """K_is, of kind B: (N, 2 h, H, W) -> the gates of `cell`, (N, 4 h, H, W).
+
+    The forget gates begin at sigmoid(1), not 1/2 (Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent
+    Network Architectures"), or what is six places away does not come through. The paper says nothing of it.
+    """
+    conv = MaskedConv2d("B", 2 * hidden, 4 * hidden, kernel_size, colours=colours, copies=4)
+    assert conv.bias is not None
+    conv.bias.data.view(hidden, 4)[:, 1] = 1.0
+    return conv
