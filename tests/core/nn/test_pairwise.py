@@ -98,6 +98,13 @@ def test_some_anchor_has_no_farther_negative() -> None:
     assert pairwise.semi_hard_negatives(z, label, *pair).tolist() == [3]
 
 
+def test_as_far_is_not_farther() -> None:
+    """A negative at the positive's own distance is passed over."""
+    z = torch.tensor([[0.0], [1.0], [-1.0], [3.0]])
+    label = torch.tensor([0, 0, 1, 1])
+    assert pairwise.semi_hard_negatives(z, label, torch.tensor([0]), torch.tensor([1])).tolist() == [3]
+
+
 def test_losses_equal_another_library() -> None:
     """pytorch-metric-learning 2.9, to 1e-6."""
     losses = pytest.importorskip("pytorch_metric_learning.losses")

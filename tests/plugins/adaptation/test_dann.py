@@ -111,8 +111,9 @@ def figures(seed: int, **overrides: Any) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_classes_are_found_on_turned_moons(measured: Any) -> None:
-    """At seeds 0, 1, 2: 0.983, 0.870, 0.903; without reversal 0.767, 0.740, 0.737; untrained 0.50, 0.36, 0.50. The critic
-    is right on 0.46, 0.58, 0.60 of held-out points; without reversal on 0.86, 0.84, 0.83.
+    """At seeds 0, 1, 2: 0.983, 0.870, 0.903; without reversal 0.767, 0.740, 0.737; untrained 0.50, 0.36, 0.50.
+
+    The critic is right on 0.46, 0.58, 0.60 of held-out points; without reversal on 0.86, 0.84, 0.83.
     """
     page, twin = figures(0), figures(0, strength=0.0)
     assert page["domain"] < 0.7
