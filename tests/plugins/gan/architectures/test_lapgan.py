@@ -39,6 +39,18 @@ def test_sampling_climbs_the_pyramid() -> None:
     torch.testing.assert_close(model.generate(z), expected.clamp(-1, 1))
 
 
+def test_every_level_has_a_code_of_its_own() -> None:
+    """Another code of the finest level leaves the picture below it; the others' change that, too."""
+    torch.manual_seed(0)
+    model = LAPGAN(LAPGANConfig(data_shape=(1, 16, 16), levels=2, latent_dim=3, width=8)).eval()
+    z, other = torch.randn(2, 4, 9)
+    pictures = [torch.cat([z[:, : 3 * k], other[:, 3 * k : 3 * k + 3], z[:, 3 * k + 3 :]], 1) for k in range(3)]
+    assert all(not torch.allclose(model.generate(code), model.generate(z)) for code in pictures)
+    below = model.add_detail(1, z[:, 3:6], doubled(model.add_detail(0, z[:, :3], None)))
+    finest = model.add_detail(2, other[:, 6:], doubled(below)).clamp(-1, 1)
+    torch.testing.assert_close(model.generate(pictures[2]), finest)
+
+
 def test_levels_see_their_own_pictures() -> None:
     model = LAPGAN(LAPGANConfig(data_shape=(1, 8, 8), levels=2, latent_dim=3, width=8))
     x = torch.rand(4, 1, 8, 8)

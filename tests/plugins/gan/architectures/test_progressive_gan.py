@@ -130,8 +130,8 @@ def jump(*, faded: bool, seed: int) -> float:
 
 @pytest.mark.behaviour
 def test_a_new_level_joins_without_a_jump(measured) -> None:
-    """Mean absolute change of pixels in [-1, 1]. Measured at seeds 0, 1, 2: page 0.0 at all, switched on at once 1.11, 0.87,
-    0.82."""
+    """Mean absolute change of pixels in [-1, 1]. Measured at seeds 0, 1, 2: page 0.0 at all, switched on at once 1.11,
+    0.87, 0.82."""
     page, twin = jump(faded=True, seed=0), jump(faded=False, seed=0)
     what = "change of samples when a level joins"
     measured("progressive-gan", what, figure=page, twin=twin, bar=1e-5, better="lower")

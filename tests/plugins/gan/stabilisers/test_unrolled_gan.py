@@ -46,6 +46,11 @@ def test_one_step_on_the_dirac_game() -> None:
     assert slope.item() == pytest.approx(float((ahead(one + step) - ahead(one - step)) / 2 / step), rel=1e-5)
 
 
+def test_critic_stays_out_of_the_compiler() -> None:
+    """Its gradient is differentiated again, which compiled regions do not support."""
+    assert gencore.recipe("unrolled-gan").stages[0].objective.double_backward == ("critic",)
+
+
 @pytest.mark.parametrize("wrong", [{"unrolled_steps": -1}, {"unrolled_rate": 0.0}, {"latent_dim": 3}])
 def test_bad_arguments(wrong: dict) -> None:
     with pytest.raises(GencoreError, match=next(iter(wrong))):
