@@ -17,6 +17,7 @@ that is shown mismatched pairs learns that.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,7 @@ from ..parts.critics import least_side, patch_critic
 from ..parts.norms import Norm, check_norm
 from ..parts.paired import PairedTranslation, check_pictures, check_positive, players
 from ..parts.unet import UNet
+from ..parts.unet_files import published_unet
 from ..parts.views import pairs_or_augmented, pairs_or_degraded
 
 SYSTEM = SystemSpec(
@@ -105,6 +107,32 @@ class Pix2Pix(Model):
         check(to is None, "to", to, "None: pix2pix has one direction")
         made: Tensor = self.generator(x, noise)
         return made
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor]) -> Pix2Pix:
+        """The model of a U-Net's checkpoint of pytorch-CycleGAN-and-pix2pix (netG), with a new critic of 70 pixels.
+
+        Batch normalisation takes the statistics of its training, as that program does with --eval. Raises
+        GencoreError for a key too many, too few, or of another shape.
+        """
+        file = published_unet(tensors)
+        side = max(2**file.depth, least_side(3))
+        config = Pix2PixConfig(
+            data_shape=(file.channels_out, side, side),
+            input_shape=(file.channels_in, side, side),
+            width=file.width,
+            depth=file.depth,
+            norm=file.norm,
+            critic_halvings=3,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = cls(config)
+        try:
+            model.generator.load_state_dict(file.tensors)
+        except RuntimeError as error:
+            raise GencoreError(f"The checkpoint does not fit a U-Net: {error}") from error
+        return model.eval()
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Pictures x (N, C', H, W) with those that they were made from -> logits of patches, larger for real ones."""
