@@ -35,6 +35,7 @@ BUILT_IN = tuple(
         ("tones", "melodies in a scale", f"{_TOYS}.tones:tones"),
         ("diagrams", "series of panels with a rule", f"{_TOYS}.diagrams:diagrams"),
         ("cipher", "sentences and their translation", f"{_TOYS}.cipher:cipher"),
+        ("grammar", "sentences of a small language of known entropy", f"{_TOYS}.grammar:grammar"),
         ("photos", "crops of photographs (needs scikit-image and scikit-learn)", f"{_TOYS}.photos:photos"),
     )
 )
@@ -55,6 +56,11 @@ FORMS = {
         "unpaired:DIR",
         "two kinds of pictures: trainA, trainB, testA, testB, or two sub-folders",
         "gencore.data.sources.two_domains:open_unpaired",
+    ),
+    "text": Form(
+        "text:PATH[,UNIT[,LENGTH]]",
+        "a .txt file or a folder of them, by bytes, characters or words, in pieces of 64",
+        "gencore.data.sources.text:open_text",
     ),
     "hf": Form(
         "hf://datasets/ORG/NAME[@REVISION]",
