@@ -56,7 +56,7 @@ def contrastive_loss(z: Tensor, label: Tensor, *, margin: float = 1.0, squared: 
     def sums(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         same = label[rows][:, None] == label
         terms = contrastive_terms(distances(z[rows], z), same, margin=margin, squared=squared)
-        terms = terms.masked_fill(rows[:, None] == everyone, 0.0)
+        # with itself an example is of one class, and at distance 0
         return terms.where(same, 0.0).sum(), terms.where(~same, 0.0).sum()
 
     attracting = repelling = z.new_zeros(())

@@ -60,7 +60,9 @@ def figure(seed: int, steps: int = 1500) -> float:
 
 @pytest.mark.behaviour
 def test_names_the_turns_of_held_out_digits(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FIGURES"""
+    """At seeds 0, 1, 2: 0.957, 0.952, 0.938. Odd turns replaced by transpositions in training 0.482, 0.550, 0.572;
+    untrained 0.166.
+    """
     page = figure(0)
     monkeypatch.setattr(rotation_prediction, "four_turns", transposed)
     twin = figure(0)
@@ -69,7 +71,7 @@ def test_names_the_turns_of_held_out_digits(measured: Any, monkeypatch: pytest.M
         "turns of held-out digits named right",
         figure=page,
         twin=twin,
-        bar=0.92,
+        bar=0.9,
         better="higher",
     )
 
