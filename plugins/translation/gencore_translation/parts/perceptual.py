@@ -2,8 +2,8 @@
 arXiv:1603.08155, equation 2).
 
     raw           sum over the maps of mean (F(x) - F(y))^2
-    normalised    the same after each place's features are divided by their length over channels (LPIPS without its
-                  learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1)
+    normalised    sum over the maps of the mean over places of |F(x) - F(y)|^2, each place's features divided by their
+                  length (LPIPS without its learned weights: Zhang et al. 2018, arXiv:1801.03924, equation 1)
 
 The network that comes with gencore is small: its weights are orthogonal matrices drawn from a seed, which keep lengths,
 so that no place is lost. It was never trained. Any module that returns a map or a sequence of maps can take its place.
@@ -69,7 +69,8 @@ class PerceptualDistance(nn.Module):
         with torch.no_grad():
             wanted = self._maps(target)
         pairs = zip(self._maps(made), wanted, strict=True)
-        return torch.stack([F.mse_loss(a, b) for a, b in pairs]).sum()
+        squares = [(a - b).square() for a, b in pairs]
+        return torch.stack([s.sum(1).mean() if self.normalised else s.mean() for s in squares]).sum()
 
     def _maps(self, x: Tensor) -> Sequence[Tensor]:
         maps = self.network(x)

@@ -60,7 +60,7 @@ class UNet(nn.Module):
             h = layer(h if level == 0 else F.leaky_relu(h, 0.2))
             maps.append(h)
         for level in reversed(range(self.depth)):
-            h = self.up[level](F.relu(h if level == self.depth - 1 else torch.cat([h, maps[level]], 1)))
+            h = self.up[level](F.relu(h if level == self.depth - 1 else torch.cat([maps[level], h], 1)))
             if self.dropout and max(1, self.depth - 1 - NOISY_LEVELS) <= level < self.depth - 1:
                 h = self._dropped(h, noise)
         return torch.tanh(h)[..., :height, :width]

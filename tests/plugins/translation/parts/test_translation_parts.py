@@ -188,6 +188,21 @@ def test_perceptual_distance(normalised: bool) -> None:
     assert distance(y[:, :1], y[:, :1].expand(-1, 3, -1, -1)) == 0
 
 
+def test_the_normalised_distance_is_of_directions() -> None:
+    """|u - v|^2 of unit vectors over channels, mean over places; a factor on the features changes nothing."""
+
+    class Maps(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    x, y = torch.rand(2, 3, 4, 5) + 0.1, torch.rand(2, 3, 4, 5) + 0.1
+    expected = 2 - 2 * torch.cosine_similarity(x, y, dim=1).mean()
+    distance = PerceptualDistance(Maps(), normalised=True)
+    torch.testing.assert_close(distance(x, y), expected)
+    torch.testing.assert_close(distance(3 * x, y), expected)
+    torch.testing.assert_close(PerceptualDistance(Maps())(x, y), (x - y).square().mean())
+
+
 def test_the_first_layer_of_the_features_is_orthogonal() -> None:
     """It keeps the length of a patch, but for the rectifier's sqrt 2."""
     net = FeatureNet()
