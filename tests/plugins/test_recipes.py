@@ -50,6 +50,9 @@ OTHER_OF: dict[tuple[str, str], Any] = {
 }
 # What else must be said for an argument to matter.
 WITH: dict[tuple[str, str], dict[str, Any]] = {
+    ("cyclegan", "critic_halvings"): {"data_shape": (1, 16, 16)},
+    ("discogan", "critic_halvings"): {"data_shape": (1, 16, 16)},
+    ("dualgan", "critic_halvings"): {"data_shape": (1, 16, 16)},
     **{
         (system, argument): {"data_shape": (2,)}
         for system in ("consensus-gan", "instance-noise-gan", "roth-gan", "unrolled-gan")

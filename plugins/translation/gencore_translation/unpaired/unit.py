@@ -34,11 +34,11 @@ from torch.nn import functional as F
 from gencore import Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.conditions import ClassLabel, Condition
 from gencore.config import check
-from gencore.data import inverted, subset, unpaired
-from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.labels import one_hot
 from gencore.noise import NoiseSource
+
+from ..parts.domains import both_domains, domain_of, halves
 
 SYSTEM = SystemSpec(
     name="unit",
@@ -144,8 +144,7 @@ class UNIT(Model):
     def translate(self, x: Tensor, domain: int = 0, *, to: str | None = None) -> Tensor:
         """Images (N, *data_shape) of one domain, 0 or 1 -> the same in the other; `to` names it, "a" or "b"."""
         if to is not None:
-            check(to in ("a", "b"), "to", to, '"a" or "b"')
-            domain = 1 - ("a", "b").index(to)
+            domain = 1 - domain_of(to)
         check(domain in range(DOMAINS), "domain", domain, "0 or 1")
         return self.generate_domain(self.encode_domain(x, domain), 1 - domain)
 
@@ -228,24 +227,9 @@ class Translation(Objective):
         }
 
 
-def both_domains(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The batch's x and x_b. Raises GencoreError where it has one domain only."""
-    if "x_b" not in batch:
-        raise GencoreError(
-            f"The batch has the keys {sorted(batch)}; expected x and x_b: gencore.data.unpaired(first, second)."
-        )
-    return batch["x"], batch["x_b"]
-
-
 def _kl(mean: Tensor) -> Tensor:
     """KL(N(mean, I) || N(0, I)) of codes (N, D), in nats, mean over the batch."""
     return 0.5 * mean.square().sum(1).mean()
-
-
-def halves(source: Any) -> Any:
-    """Two domains of one source without pairs: its even examples, and its odd ones with contrast inverted."""
-    positions = torch.arange(len(source))
-    return unpaired(subset(source, positions[::2]), inverted(subset(source, positions[1::2])))
 
 
 def unit(
