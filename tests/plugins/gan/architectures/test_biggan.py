@@ -59,6 +59,18 @@ def test_conditional_batch_norm() -> None:
     torch.testing.assert_close(out, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_class_and_every_piece_of_the_code_reach_the_picture() -> None:
+    torch.manual_seed(0)
+    model = gencore.create("biggan", data_shape=(1, 16, 16), **TINY).eval()
+    z, label = torch.randn(4, 9), torch.arange(4)
+    picture = model.generate(z, condition=label)
+    assert not torch.allclose(model.generate(z, condition=label + 1), picture)
+    for start in (0, 3, 6):
+        other = z.clone()
+        other[:, start : start + 3] += 1
+        assert not torch.allclose(model.generate(other, condition=label), picture)
+
+
 class Told(nn.Module):
     """A model that gives its code back."""
 
