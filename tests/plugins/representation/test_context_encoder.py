@@ -81,7 +81,9 @@ def figures(seed: int, steps: int = 1000) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_paints_from_the_surroundings(measured: Any) -> None:
-    """FIGURES"""
+    """Over the mean hole's error at seeds 0, 1, 2: 0.316, 0.312, 0.336; from others' surroundings 1.77, 1.76, 1.75;
+    untrained 1.10.
+    """
     page = figures(0)
     measured(
         "context-encoder",

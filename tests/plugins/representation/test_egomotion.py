@@ -81,7 +81,10 @@ def figures(seed: int, steps: int = 1000) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_names_the_motion_of_held_out_digits(measured: Any) -> None:
-    """FIGURES"""
+    """Shifts at seeds 0, 1, 2: 0.992, 0.994, 0.990; turns 0.999, 0.998, 0.996; equal views named as unmoved 0.99.
+
+    With another digit as the first view 0.565, 0.569, 0.556, since digits stand in the middle; untrained 0.343.
+    """
     page = figures(0)
     assert page["still"] > 0.9
     measured(
