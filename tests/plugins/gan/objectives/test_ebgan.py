@@ -95,8 +95,8 @@ def test_the_margin_pushes_generated_images_away(measured) -> None:
 
     Twin: a margin of nothing, so that the critic is an autoencoder of data alone. Measured at seeds 0, 1, 2: page 11.9,
     12.9, 12.6; twin 1.3, 2.1, 1.2; untrained 1.2. Uniform noise tells nothing: after 1200 steps at width 16 its energy
-    is 25 and 6 times that of data for the page, 10 times for the twin. 2000 steps of the default reach a Frechet distance
-    of 4.1 to the training digits, with every class.
+    is 25 and 6 times that of data for the page, 10 times for the twin. 2000 steps of the default reach a Frechet
+    distance of 4.1 to the training digits, with every class.
     """
     measured(
         "ebgan",
