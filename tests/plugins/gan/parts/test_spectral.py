@@ -29,7 +29,7 @@ def test_one_round_by_hand() -> None:
     """diag(3, 4) from u = (1, 0): v = (1, 0), u' = (1, 0), sigma = 3. From (0.6, 0.8): v = (1.8, 3.2) / 3.67."""
     matrix = torch.diag(torch.tensor([3.0, 4.0]))
     u, v = power_iteration(matrix.clone().requires_grad_(), torch.tensor([1.0, 0.0]))
-    assert not (u.requires_grad or v.requires_grad)
+    assert not any(vector.requires_grad for vector in (u, v))
     assert (u.tolist(), v.tolist()) == ([1, 0], [1, 0])
     assert spectrally_normalised(matrix, torch.tensor([1.0, 0.0]))[1, 1].item() == pytest.approx(4 / 3)
     _, v = power_iteration(matrix, torch.tensor([0.6, 0.8]))
