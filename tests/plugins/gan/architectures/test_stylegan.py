@@ -43,6 +43,23 @@ def test_adain_gives_maps_the_styles_mean_and_deviation() -> None:
     torch.testing.assert_close(out.std((2, 3), correction=0), scale, rtol=1e-4, atol=1e-5)
 
 
+def test_style_zero_leaves_maps_normal(model: StyleGAN) -> None:
+    """The style's scale is 1 + its part of A w, so that a layer begins near plain instance normalisation."""
+    out = model.synthesis.layers[2](torch.randn(3, 6, 8, 8), torch.zeros(3, 6), torch.zeros(3, 1, 8, 8))
+    torch.testing.assert_close(out.std((2, 3), correction=0), torch.ones(3, 6), rtol=1e-4, atol=1e-5)
+
+
+def test_critic_pays_for_its_slope_at_real_images(model: StyleGAN) -> None:
+    """10/2 E ||grad D(x)||^2 on top of the game."""
+    x, totals = torch.rand(4, 2, 16, 16), []
+    for r1 in (0.0, 10.0):
+        torch.manual_seed(1)
+        totals.append(StyleAdversarial(r1=r1, mixing=0.9).loss(model, "critic", {"x": x}).total)
+    points = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model.judge(points).sum(), points)
+    torch.testing.assert_close(totals[1] - totals[0], 5 * slope.square().sum() / 4, rtol=1e-3, atol=1e-5)
+
+
 def test_noise(model: StyleGAN) -> None:
     """At the start pictures do not depend on it; then each layer's part of the code counts, and z alone has none."""
     z = model.draw_prior(gencore.Noise(0, 0, 3))
