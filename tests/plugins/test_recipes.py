@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "prior_steps": 7,
     "source_classes": (0, 1),
     "tuning_steps": 7,
+    "vocabulary": tuple(f"word {number}" for number in range(37)),
     "widths": (24, 8),
     "width": 16,
 }
