@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "width": 16,
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
+    ("cs-gan", "vocabulary"): tuple(f"word {number}" for number in range(15)),
     ("wavenet", "data_shape"): (1, 4480),
     ("wavenet", "input_shape"): (1, 64, 32),
     ("context-prediction", "patch_size"): 4,
