@@ -82,7 +82,7 @@ def test_200_numbers_by_queues_are_those_of_the_naive_loop(condition: dict[str, 
             for cached in (True, False)
         )
         assert torch.equal(cached, naive)
-        assert len(cached.unique()) > 2
+        assert temperature == 0.0 or len(cached.unique()) > 2
 
 
 @pytest.mark.parametrize("chunk", [1, 128, 300, 1000])
