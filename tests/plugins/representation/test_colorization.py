@@ -90,14 +90,18 @@ def figures(seed: int, steps: int = 300, **overrides: Any) -> dict[str, float]:
 
 @pytest.mark.behaviour
 def test_strong_colours_of_unseen_parts_of_photographs(measured: Any) -> None:
-    """FIGURES"""
+    """At seeds 0, 1: 0.713, 0.702; with all colours weighed alike 0.533, 0.598.
+
+    The price is the mean error, over grey's: 0.851, 0.963, and 0.707, 0.802 with all alike. Regression keeps 0.68 here:
+    on two photographs the mean is not grey.
+    """
     page, twin = figures(0), figures(0, uniform_share=1.0)
-    assert page["error"] < 0.95
+    assert page["error"] < 1
     measured(
         "colorization",
         "share of the colour kept at the most colourful tenth of unseen places; twin: no rebalancing",
         figure=page["kept"],
         twin=twin["kept"],
-        bar=0.62,
+        bar=0.65,
         better="higher",
     )

@@ -56,13 +56,14 @@ def test_dropped_colours_are_noise() -> None:
 
 
 def test_one_encoder_sees_both() -> None:
-    """The same patch twice: the two halves of the head's input are equal."""
+    """The two halves of the head's input are its codes of the first and of the second."""
     model: Any = gencore.create("context-prediction", data_shape=(1, 32, 32))
-    patch = torch.randn(3, 1, 8, 8)
+    first, second = torch.randn(2, 3, 1, 8, 8)
     seen: list[Tensor] = []
     model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    model.locate(patch, patch)
-    assert torch.equal(seen[0][:, :64], seen[0][:, 64:])
+    model.locate(first, second)
+    torch.testing.assert_close(seen[0][:, :64], model.encoder(first).relu())
+    torch.testing.assert_close(seen[0][:, 64:], model.encoder(second).relu())
     assert model.encode(torch.randn(2, 1, 32, 32)).shape == (2, 9 * 64)
 
 
