@@ -18,10 +18,9 @@ from torch.nn import functional as F
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.causal import Apply
 from gencore.nn.masked import MaskedConv2d
-from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
-from gencore_autoregressive.parts.raster import RasterNetwork
+from gencore_autoregressive.parts.pixels import StackConfig
+from gencore_autoregressive.parts.raster import RasterDensity
 
 SYSTEM = SystemSpec(
     name="pixelcnn",
@@ -54,18 +53,11 @@ class MaskedBlock(nn.Module):
         return F.relu(apply(self.conv, F.relu(self.reduce(F.relu(x)))))
 
 
-class PixelCNN(PixelDensity):
+class PixelCNN(RasterDensity):
     """The density of pictures whose context is a stack of masked convolutions."""
 
-    config_class = StackConfig
-    config: StackConfig
-
     def __init__(self, config: StackConfig) -> None:
-        channels, head = config.data_shape[0], Softmax(config.levels)
-        network = RasterNetwork(
-            channels, head.outputs(channels), width=config.width, layers=config.layers, layer=MaskedBlock
-        )
-        super().__init__(config, network, head)
+        super().__init__(config, MaskedBlock)
 
 
 CONFIG = StackConfig()

@@ -23,10 +23,9 @@ from torch.nn import functional as F
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.causal import Apply
 from gencore.nn.masked import one_row_down
-from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
-from gencore_autoregressive.parts.raster import RasterNetwork, cell, input_to_state
+from gencore_autoregressive.parts.pixels import StackConfig
+from gencore_autoregressive.parts.raster import RasterDensity, cell, input_to_state
 
 SYSTEM = SystemSpec(
     name="pixelrnn-diagonal-bilstm",
@@ -144,18 +143,11 @@ class DiagonalMemory:
         return (self.left.step(value, column) + from_right)[:, :, None, None]
 
 
-class DiagonalDensity(PixelDensity):
+class DiagonalDensity(RasterDensity):
     """The density of pictures whose context is a stack of Diagonal BiLSTMs."""
 
-    config_class = StackConfig
-    config: StackConfig
-
     def __init__(self, config: StackConfig) -> None:
-        channels, head = config.data_shape[0], Softmax(config.levels)
-        network = RasterNetwork(
-            channels, head.outputs(channels), width=config.width, layers=config.layers, layer=DiagonalBiLSTM
-        )
-        super().__init__(config, network, head)
+        super().__init__(config, DiagonalBiLSTM)
 
 
 CONFIG = StackConfig(layers=3)

@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.causal import Apply
-from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
-from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
-from gencore_autoregressive.parts.raster import RasterNetwork, cell, input_to_state
+from gencore_autoregressive.parts.pixels import StackConfig
+from gencore_autoregressive.parts.raster import RasterDensity, cell, input_to_state
 
 SYSTEM = SystemSpec(
     name="pixelrnn-row-lstm",
@@ -91,18 +90,11 @@ class RowMemory:
         return here[:, :, column + 1, None, None]
 
 
-class RowLSTMDensity(PixelDensity):
+class RowLSTMDensity(RasterDensity):
     """The density of pictures whose context is a stack of Row LSTMs."""
 
-    config_class = StackConfig
-    config: StackConfig
-
     def __init__(self, config: StackConfig) -> None:
-        channels, head = config.data_shape[0], Softmax(config.levels)
-        network = RasterNetwork(
-            channels, head.outputs(channels), width=config.width, layers=config.layers, layer=RowLSTM
-        )
-        super().__init__(config, network, head)
+        super().__init__(config, RowLSTM)
 
 
 CONFIG = StackConfig(layers=3)

