@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "flow_hidden": (8,),
     "hidden": (24, 8),
     "kl_warm_up": 7,
+    "normal_classes": (0, 1),
     "num_classes": 4,
     "patch_size": 2,
     "prior_steps": 7,

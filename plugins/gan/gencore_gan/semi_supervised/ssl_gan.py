@@ -1,0 +1,99 @@
+"""A critic of K + 1 classes (Salimans et al. 2016, "Improved Techniques for Training GANs", arXiv:1606.03498,
+section 5).
+
+Class K + 1 is "generated". Its logit is fixed to 0, since softmax has one logit too many (section 5.1). With K logits
+l(x), L(x) = logsumexp_k l_k(x), Z = exp L and sp(u) = log(1 + exp(u)):
+    D(x) = Z / (Z + 1)                     the probability that x is real
+    supervised     -log p(y | x, y < K+1)  = cross-entropy of the K logits
+    unsupervised   1/2 E_x [-log D(x)] + 1/2 E_z [-log(1 - D(G(z)))] = 1/2 E_x sp(-L(x)) + 1/2 E_z sp(L(G(z)))
+    generator      || E_x f(x) - E_z f(G(z)) ||^2, f the critic's last hidden layer  (feature matching, section 3.1)
+The halves are the authors' code's, as are noise and weight normalisation in the critic.
+
+Deviations: the generator has no batch normalisation, and its output layer no weight normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from gencore import Loss, Objective, Paper, Recipe, SystemSpec
+from gencore.adversarial.losses import non_saturating
+from gencore.config import check
+from gencore.noise import GlobalNoise
+from gencore_gan.parts.semi_supervised import ClassifyingGAN, ClassifyingGANConfig, few, semi_supervised_stages
+from gencore_gan.stabilisers.improved_gan import feature_distance
+
+SYSTEM = SystemSpec(
+    name="ssl-gan",
+    summary='The critic names one of K classes or "generated": few labels go further',
+    paper=Paper(
+        title="Improved Techniques for Training GANs", authors="Salimans et al.", year=2016, arxiv="1606.03498"
+    ),
+    model="SSLGAN",
+    recipe="ssl_gan",
+    roles=("generator", "critic", "sampler"),
+    traits=("classify",),
+    claims=("compiles", "twice-differentiable"),
+    tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8, "num_labels": 10},
+)
+
+
+class SSLGAN(ClassifyingGAN):
+    """The logit of "real" is the logsumexp of the class logits."""
+
+    def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """x (N, *data_shape) -> (N,) logits of D(x) = Z / (Z + 1), larger for real."""
+        return self.class_logits(x).logsumexp(1)
+
+
+class KPlusOne(Objective):
+    """Phases "critic" and "generator", on x, label (few) and x_unlabelled. `unlabelled_weight`: of the unsupervised
+    loss; with 0 the critic learns from the labels alone."""
+
+    def __init__(self, *, unlabelled_weight: float) -> None:
+        super().__init__()
+        check(unlabelled_weight >= 0, "unlabelled_weight", unlabelled_weight, "0 or more")
+        self.unlabelled_weight = unlabelled_weight
+
+    def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Classes of the labelled, real against generated on the unlabelled."""
+        real = batch["x_unlabelled"]
+        with torch.no_grad():
+            fake = model.generate(model.draw_prior(GlobalNoise.like(real)))
+        named = cross_entropy(model.class_logits(batch["x"]), batch["label"])
+        game = 0.5 * non_saturating.critic(model.judge(real), model.judge(fake))
+        return Loss(named + self.unlabelled_weight * game, {"named": named, "game": game})
+
+    def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """Match the mean features of the unlabelled."""
+        real = batch["x_unlabelled"]
+        fake = model.generate(model.draw_prior(GlobalNoise.like(real)))
+        with torch.no_grad():
+            features = model.critic.trunk(real)
+        return Loss(feature_distance(features, model.critic.trunk(fake)))
+
+
+def ssl_gan(
+    *,
+    config: ClassifyingGANConfig = ClassifyingGANConfig(),
+    steps: int = 3000,
+    batch_size: int = 64,
+    num_labels: int = 100,
+    unlabelled_weight: float = 1.0,
+    learning_rate: float = 1e-3,
+) -> Recipe:
+    """`num_labels` examples, equally many of each class, keep their labels."""
+    objective = KPlusOne(unlabelled_weight=unlabelled_weight)
+    data = few(config.num_classes, num_labels, batch_size)
+    return Recipe(
+        name="ssl-gan",
+        model=SSLGAN,
+        config=config,
+        stages=semi_supervised_stages(objective, steps=steps, learning_rate=learning_rate, data=data),
+        batch_size=batch_size,
+    )
