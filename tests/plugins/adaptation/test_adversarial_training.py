@@ -100,8 +100,9 @@ def figures(seed: int, steps: int = 800, **overrides: Any) -> dict[str, float]:
 def test_attacks_succeed_less(measured: Any) -> None:
     """Under attack at seeds 0, 1, 2: 0.725, 0.728, 0.758, clean 0.980, 0.970, 0.972.
 
-    Clipped to [-1, 1] 0.783, 0.763, 0.801; ten steps of PGD 0.675, 0.673, 0.695. Trained as usual 0.199, 0.239, 0.217 and clean 0.972, 0.967, 0.970, where
-    random signs as large leave 0.957, 0.967, 0.962: the direction is what matters.
+    Clipped to [-1, 1] 0.783, 0.763, 0.801; ten steps of PGD 0.675, 0.673, 0.695. Trained as usual
+    0.199, 0.239, 0.217 and clean 0.972, 0.967, 0.970, where random signs as large leave 0.957, 0.967, 0.962: the
+    direction is what matters.
     """
     page, twin = figures(0), figures(0, clean_weight=1.0)
     assert twin["random"] > twin["attacked"] + 0.2

@@ -52,6 +52,22 @@ def test_losses_by_hand() -> None:
             torch.testing.assert_close(model.colours(x), torch.zeros(2, 2, 4, 4))
 
 
+def test_rare_colours_cost_more() -> None:
+    """Logits of 0 cost log Q at each place, times the weight of its nearest bin."""
+    recipe: Any = gencore.recipe("colorization", data_shape=(3, 8, 8))
+    model, objective = recipe.model(recipe.config), recipe.stages[0].objective
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.rand(2, 3, 8, 8) * 2 - 1
+    nearest = torch.cdist(true_colours(x).permute(0, 2, 3, 1).flatten(0, 2), gamut_bins()).argmin(1)
+    objective.counts[nearest[0]] = 1e4
+    frequency = (objective.counts + 1) / (objective.counts + 1).sum()
+    weight = rebalancing(frequency, 0.5)[nearest]
+    expected = weight.mean() * torch.tensor(float(len(gamut_bins()))).log()
+    assert weight.max() > 2 * weight.min()
+    torch.testing.assert_close(objective.colorizer(model, {"x": x}).total, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_colours_do_not_see_the_colours() -> None:
     """Two pictures of one lightness get the same colours; lightness stays in translation."""
     model: Any = gencore.create("colorization", data_shape=(3, 8, 8))

@@ -94,7 +94,8 @@ def figures(seed: int, *, gap: int = 2, steps: int = 1200) -> dict[str, float]:
 def test_places_patches_of_held_out_digits(measured: Any) -> None:
     """At seeds 0, 1, 2: 0.724, 0.731, 0.722. Pairs of two digits 0.112, 0.110, 0.112.
 
-    Exchanged pairs, against the place of the unexchanged, 0.104, 0.122, 0.128: the order counts. Untrained 0.095; chance 0.125.
+    Exchanged pairs, against the place of the unexchanged, 0.104, 0.122, 0.128: the order counts.
+    Untrained 0.095; chance 0.125.
     """
     page = figures(0)
     assert page["exchanged"] < 0.2
