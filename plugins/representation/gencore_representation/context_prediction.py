@@ -38,7 +38,6 @@ SYSTEM = SystemSpec(
     model="ContextPredictor",
     recipe="context_prediction",
     roles=("encoder",),
-    claims=("exact-data-parallel",),
     tiny={"data_shape": (3, 32, 32), "code_dim": 8, "width": 8, "batch_size": 8},
 )
 

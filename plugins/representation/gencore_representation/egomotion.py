@@ -33,7 +33,7 @@ SYSTEM = SystemSpec(
     model="EgomotionNetwork",
     recipe="egomotion",
     roles=("encoder",),
-    claims=("compiles", "exact-data-parallel"),
+    claims=("compiles",),
     tiny={"data_shape": (1, 8, 8), "code_dim": 8, "width": 8, "batch_size": 8},
 )
 
