@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
 
 import gencore
+from gencore.data.toys import draws
 from gencore.data.toys.photos import photos
+from gencore.data.toys.scenes import ATTRIBUTES, paint, scenes
 from gencore.errors import GencoreError
 from gencore.noise import Noise
 from gencore_translation.paired.pix2pix import Pix2Pix, Pix2PixConfig
 from gencore_translation.parts.critics import receptive_field
+from tests.plugins.translation.paired.restoration import trained, translated
 
 
 def test_the_critic_sees_the_given_picture_beside_the_other() -> None:
@@ -63,3 +69,22 @@ def test_colour_from_grey() -> None:
         gencore.recipe("pix2pix", degradation="downsample:2")
     with pytest.raises(GencoreError, match="critic_halvings"):
         gencore.recipe("pix2pix", critic_halvings=3)
+
+
+def distance_to_the_nearest_weather(game_weight: float, seed: int) -> float:
+    """The L1 distance of a scene made of its layout from the likest of the eight that the layout may look like."""
+    recipe = gencore.recipe("pix2pix", steps=500, width=16, critic_width=16, norm="none", game_weight=game_weight)
+    model = trained(recipe, seed=seed, source=scenes(3000))
+    index, unseen = torch.arange(200), scenes(200, split="test").further["x_input"]
+    weathers = [torch.tensor(w).expand(200, -1) for w in itertools.product((0.0, 1.0), repeat=len(ATTRIBUTES))]
+    painted = torch.stack([paint(unseen, w, index, seed=draws.split_seed(0, "test")) for w in weathers])
+    return float((translated(model, unseen) - painted).abs().mean((2, 3, 4)).amin(0).mean())
+
+
+@pytest.mark.behaviour
+def test_pix2pix_makes_one_of_the_possible_pictures(measured: Any) -> None:
+    """FIGURES-PIX2PIX"""
+    page, twin = (distance_to_the_nearest_weather(weight, 0) for weight in (1.0, 0.0))
+    measured(
+        "pix2pix", "L1 to the likest of all scenes of the layout", figure=page, twin=twin, bar=0.15, better="lower"
+    )

