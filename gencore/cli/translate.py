@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Model, Quiet
+from gencore.conditions import Image
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def planned(source: Path, output: Path, skip_existing: bool) -> list[tuple[Path,
 
 def channels_of(model: Any, name: str) -> int:
     """How many channels of a picture the model takes. Raises GencoreError unless 1 or 3."""
-    shape = getattr(model.config, "input_shape", model.config.data_shape)
+    kind = model.condition
+    shape = kind.shape if isinstance(kind, Image) else getattr(model.config, "input_shape", model.config.data_shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise GencoreError(f"{name} takes inputs of shape {tuple(shape)}, no picture: use it from Python.")
     return int(shape[0])

@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from ..hub.server import HubServer
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fresh-install"), pytest.mark.timeout(1800)]
@@ -126,3 +129,31 @@ def test_a_strangers_plugin(tree: Path, environment: Path, tmp_path: Path) -> No
     )
     assert told.returncode == 1
     assert 'pip install "gencore-affine"' in re.sub(r"\s+", " ", told.stderr)
+
+
+def test_a_strangers_translator(tree: Path, environment: Path, tmp_path: Path) -> None:
+    """A paired translator written outside the tree: held to the suite, trained on pairs of files, run on a new picture
+    of another size, pushed to a Hub on loopback and pulled from there."""
+    ensure_installed(environment, tree)
+    stranger = tmp_path / "stranger"
+    shutil.copytree(tree / "examples" / "paired-translator", stranger)
+    run("pip install -q --no-deps .", environment, stranger)
+    run(f"pip install -q pytest -c {tree / 'constraints.txt'}", environment, stranger)
+    run("python -m pytest -q -p no:cacheprovider tests", environment, stranger)
+    for number in range(6):
+        for folder, mode in (("input", "L"), ("target", "RGB")):
+            (tmp_path / "pairs" / folder).mkdir(parents=True, exist_ok=True)
+            picture = Image.linear_gradient("L").resize((16, 16)).rotate(60 * number).convert(mode)
+            picture.save(tmp_path / "pairs" / folder / f"{number}.png")
+    sizes = "--steps 5 --batch-size 4 --set width=4 --quiet"
+    run(f"gencore train colourizer --data paired:pairs {sizes} --out runs/colour", environment, tmp_path, **CUT)
+    Image.linear_gradient("L").resize((30, 22)).save(tmp_path / "new.png")
+    run("gencore translate runs/colour new.png -o out.png --quiet", environment, tmp_path, **CUT)
+    with Image.open(tmp_path / "out.png") as made:
+        assert (made.size, made.mode) == ((30, 22), "RGB")
+    with HubServer() as hub:
+        client = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+        run("gencore push runs/colour org/colour", environment, tmp_path, HF_TOKEN=hub.token, **client)
+        run("gencore pull org/colour --out pulled", environment, tmp_path, **client)
+    run("gencore translate pulled new.png -o again.png --quiet", environment, tmp_path, **CUT)
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()

@@ -61,8 +61,8 @@ class TwoTranslatorsConfig(ModelConfig):
     patches of 16, 34, 70 pixels."""
 
     data_shape: tuple[int, ...] = (1, 8, 8)
-    width: int = 16
-    blocks: int = 2
+    width: int = 8
+    blocks: int = 1
     halvings: int = 1
     norm: Norm = "none"
     critic_width: int = 16

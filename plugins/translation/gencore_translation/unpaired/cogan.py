@@ -48,7 +48,7 @@ class CoGANConfig(ModelConfig):
 
     data_shape: tuple[int, ...] = (1, 8, 8)
     latent_dim: int = 32
-    width: int = 32
+    width: int = 16
     shared: bool = True
 
     def __post_init__(self) -> None:
@@ -159,9 +159,9 @@ class CoupledGame(Objective):
 def cogan(
     *,
     config: CoGANConfig = CoGANConfig(),
-    steps: int = 3000,
+    steps: int = 2000,
     batch_size: int = 64,
-    learning_rate: float = 5e-4,
+    learning_rate: float = 2e-3,
 ) -> Recipe:
     """One step of the critics for each of the generators."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))

@@ -48,7 +48,7 @@ SYSTEM = SystemSpec(
     roles=("critic",),
     traits=("translate",),
     claims=("compiles",),
-    tiny={"width": 4, "critic_width": 4, "blocks": 1, "batch_size": 4, "pool_size": 4},
+    tiny={"width": 4, "critic_width": 4, "batch_size": 4, "pool_size": 4},
 )
 
 
@@ -114,11 +114,11 @@ def cyclegan(
     *,
     config: TwoTranslatorsConfig = TwoTranslatorsConfig(),
     steps: int = 2000,
-    batch_size: int = 32,
+    batch_size: int = 16,
     cycle_weight: float = 10.0,
     identity_weight: float = 0.0,
     pool_size: int = 50,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
 ) -> Recipe:
     """`cycle_weight`: the paper's lambda; `identity_weight`: of the identity term, as a share of it (0.5 in the paper
     for paintings, 0 elsewhere). `pool_size`: translations that are kept for the critics."""

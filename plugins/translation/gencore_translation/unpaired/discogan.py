@@ -41,7 +41,7 @@ SYSTEM = SystemSpec(
     roles=("critic",),
     traits=("translate",),
     claims=("compiles",),
-    tiny={"width": 4, "critic_width": 4, "blocks": 1, "batch_size": 4, "early_steps": 1},
+    tiny={"width": 4, "critic_width": 4, "batch_size": 4, "early_steps": 1},
 )
 
 GAME_SHARE, FEATURE_SHARE = 0.1, 0.9
@@ -123,11 +123,11 @@ def discogan(
     *,
     config: TwoTranslatorsConfig = TwoTranslatorsConfig(),
     steps: int = 3000,
-    batch_size: int = 32,
+    batch_size: int = 16,
     early_rate: float = 0.01,
     rate: float = 0.5,
     early_steps: int = 300,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
 ) -> Recipe:
     """`early_rate`, `rate`: the cycle's share of the translators' loss in the first `early_steps`, and later."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))

