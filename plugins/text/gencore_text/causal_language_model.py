@@ -158,7 +158,8 @@ def from_gpt2(
             for theirs, ours in _NORMS.items():
                 found[f"blocks.{layer}.{ours}.{kind}"] = published.take(given, f"h.{layer}.{theirs}.{kind}", width)
             for theirs, ours in _LAYERS.items():
-                found[f"blocks.{layer}.{ours}.{kind}"] = published.take(given, f"h.{layer}.{theirs}.{kind}").T
+                tensor = published.take(given, f"h.{layer}.{theirs}.{kind}")
+                found[f"blocks.{layer}.{ours}.{kind}"] = tensor.T if kind == "weight" else tensor
     model = CausalLanguageModel(config)
     published.fill(model.network, found)
     model.system = SYSTEM.name

@@ -1,8 +1,8 @@
 """n-gram models, to judge others by (Witten & Bell 1991, "The zero-frequency problem", method C).
 
     p(w | h) = (c(h w) + d(h) p(w | h')) / (c(h) + d(h))
-with c the counts, d(h) how many different tokens followed h, h' the history without its first token, and p = 1 / K under
-the empty one. Only as many tokens as stand before a place in its example are its history.
+with c the counts, d(h) how many different tokens followed h, h' the history without its first token, p = 1 / K under
+the empty one. A mark of its own stands before the first token of an example; nothing before that is counted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from gencore.errors import GencoreError
 
 History = tuple[int, ...]
+START = -1
 
 
 class NGram:
@@ -28,14 +29,14 @@ class NGram:
         self.after: defaultdict[History, Counter[int]] = defaultdict(Counter)
         for row in tokens.tolist():
             for place, token in enumerate(row):
-                for history in self._histories(row, place):
+                for history in self._histories(row[:place]):
                     self.after[history][token] += 1
         self.totals = {history: counts.total() for history, counts in self.after.items()}
 
     def probability(self, token: int, before: Sequence[int]) -> float:
-        """p(token | the last order - 1 of `before`)."""
+        """p(token | the last order - 1 of `before`, which is all that its example has before it)."""
         p = 1 / self.size
-        for history in self._histories(before, len(before)):
+        for history in self._histories(before):
             if counts := self.after.get(history):
                 p = (counts[token] + len(counts) * p) / (self.totals[history] + len(counts))
         return p
@@ -47,6 +48,8 @@ class NGram:
             [[self.probability(row[t], row[:t]) for t in range(len(row))] for row in rows], dtype=torch.float64
         ).log()
 
-    def _histories(self, row: Sequence[int], place: int) -> list[History]:
-        """What stands before a place, the empty history first."""
-        return [tuple(row[place - n : place]) for n in range(min(self.order, place + 1))]
+    def _histories(self, before: Sequence[int]) -> list[History]:
+        """What a token may be predicted from, the empty history first."""
+        marked = (START, *before)
+        marked = marked[max(0, len(marked) - self.order + 1) :]
+        return [marked[len(marked) - n :] for n in range(len(marked) + 1)]
