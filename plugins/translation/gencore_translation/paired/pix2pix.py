@@ -7,8 +7,9 @@ With c the given picture, x its target, G a U-Net, D a patch critic that sees c 
 where sp(u) = log(1 + exp(u)). The only noise is dropout, which the paper leaves on at test time, too: give `translate`
 a `noise` for that. Without one it is off, and a picture has one translation.
 
-Deviations: instance normalisation, which is the paper's batch normalisation for its batch of one, so that a picture's
-translation does not hang on its batch; l1_weight 10 and a learning rate of 1e-3, where the paper has 100 and 2e-4: with
+Deviations: neither normalisation nor dropout by default: small networks do worse with them (scenes of 16 pixels, 500
+steps, the L1 distance from the likest possible scene: 0.09 without, 0.30 with dropout 0.5). The paper has dropout 0.5,
+and batch normalisation with a batch of one, which is `norm` "instance". l1_weight 10 and a learning rate of 1e-3, where the paper has 100 and 2e-4: with
 small networks and few steps the critic changes nothing at 100. A critic of 16-pixel patches for pictures of 16 pixels
 (`critic_halvings` 3 is the paper's of 70). The critic does not tell matched pairs from others, as measured: only one
 that is shown mismatched pairs learns that.
@@ -60,14 +61,15 @@ SYSTEM = SystemSpec(
 class Pix2PixConfig(ModelConfig):
     """`data_shape`: the target's (channels, height, width) in training; `input_shape`: the given picture's. Pictures
     of any size are translated. `width`: channels at half the size. `depth`: halvings of the U-Net; the paper has 8
-    for 256 pixels. `critic_halvings`: 1, 2, 3 for patches of 16, 34, 70 pixels."""
+    for 256 pixels. `dropout`: in three levels next to the
+    innermost one. `critic_halvings`: 1, 2, 3 for patches of 16, 34, 70 pixels."""
 
     data_shape: tuple[int, ...] = (3, 16, 16)
     input_shape: tuple[int, ...] = (3, 16, 16)
     width: int = 32
     depth: int = 3
-    norm: Norm = "instance"
-    dropout: float = 0.5
+    norm: Norm = "none"
+    dropout: float = 0.0
     critic_width: int = 32
     critic_halvings: int = 1
 
@@ -123,6 +125,7 @@ class Pix2Pix(Model):
             width=file.width,
             depth=file.depth,
             norm=file.norm,
+            dropout=0.5,
             critic_halvings=3,
         )
         with torch.random.fork_rng(devices=[]):

@@ -38,7 +38,7 @@ def test_the_critic_of_the_paper_judges_patches_of_seventy_pixels() -> None:
 
 
 def test_noise_is_dropout() -> None:
-    model = Pix2Pix(Pix2PixConfig(width=8)).eval()
+    model = Pix2Pix(Pix2PixConfig(width=8, dropout=0.5)).eval()
     c = torch.rand(2, 3, 16, 16)
     assert torch.equal(model.translate(c), model.translate(c))
     one, again, other = (model.translate(c, noise=Noise(seed, 0, 2)) for seed in (1, 1, 2))
@@ -73,7 +73,7 @@ def test_colour_from_grey() -> None:
 
 def distance_to_the_nearest_weather(game_weight: float, seed: int) -> float:
     """The L1 distance of a scene made of its layout from the likest of the eight that the layout may look like."""
-    recipe = gencore.recipe("pix2pix", steps=500, width=16, critic_width=16, norm="none", game_weight=game_weight)
+    recipe = gencore.recipe("pix2pix", steps=500, width=16, critic_width=16, game_weight=game_weight)
     model = trained(recipe, seed=seed, source=scenes(3000))
     index, unseen = torch.arange(200), scenes(200, split="test").further["x_input"]
     weathers = [torch.tensor(w).expand(200, -1) for w in itertools.product((0.0, 1.0), repeat=len(ATTRIBUTES))]
@@ -83,7 +83,8 @@ def distance_to_the_nearest_weather(game_weight: float, seed: int) -> float:
 
 @pytest.mark.behaviour
 def test_pix2pix_makes_one_of_the_possible_pictures(measured: Any) -> None:
-    """FIGURES-PIX2PIX"""
+    """L1 from the likest of the eight scenes that a layout may look like, 500 steps: seed 0 page 0.089, twin (L1 alone)
+    0.195; pictures in [-1, 1]. The game paints one weather, L1 alone a mixture of them."""
     page, twin = (distance_to_the_nearest_weather(weight, 0) for weight in (1.0, 0.0))
     measured(
         "pix2pix", "L1 to the likest of all scenes of the layout", figure=page, twin=twin, bar=0.15, better="lower"
