@@ -7,7 +7,8 @@ sure of generated data. With p(y | x) its softmax and H the entropy in nats:
     generator   -H(E_z p(y | G(z))) + E_z H(p(y | G(z)))                                          (equation 7)
 The means over data are over a batch. Without labels (label_weight 0) the classes are clusters, of no given order.
 
-Deviations: the networks are those of ssl-gan, noise in the critic instead of batch normalisation.
+Deviations: perceptrons; weight normalisation in the critic where the paper has batch normalisation. Noise in the critic
+(first_noise, layer_noise), as ssl-gan has it, is off.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Categorical(Objective):
 
 def catgan(
     *,
-    config: ClassifyingGANConfig = ClassifyingGANConfig(),
+    config: ClassifyingGANConfig = ClassifyingGANConfig(hidden=(128, 128), first_noise=0.0, layer_noise=0.0),
     steps: int = 3000,
     batch_size: int = 64,
     num_labels: int = 100,
