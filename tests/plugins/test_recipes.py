@@ -40,6 +40,11 @@ OTHER: dict[str, Any] = {
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
     ("cs-gan", "vocabulary"): tuple(f"word {number}" for number in range(15)),
+    ("calogan", "data_shape"): (504,),
+    ("calogan", "layers"): ((6, 9), (3, 24)),
+    ("c-rnn-gan", "data_shape"): (20, 4),
+    ("c-rnn-gan", "center"): (1.0, 2.0, 3.0, 4.0),
+    ("c-rnn-gan", "scale"): (1.0, 2.0, 3.0, 4.0),
     ("wavenet", "data_shape"): (1, 4480),
     ("wavenet", "input_shape"): (1, 64, 32),
     ("context-prediction", "patch_size"): 4,
