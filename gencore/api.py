@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gencore.conditions import Attributes, ClassLabel, Image, Tokens
 from gencore.config import decode, replace
@@ -15,6 +15,9 @@ from gencore.errors import GencoreError, suggest
 from gencore.model import Model
 from gencore.recipes import Recipe
 from gencore.registry import default_registry
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +126,14 @@ def from_pretrained(
     local_files_only: bool = False,
     force_download: bool = False,
     subfolder: str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Model:
     """A trained model, in evaluation mode, on the CPU.
 
     `name` is a bundled model ("dcgan-mnist"), a directory written by `save_pretrained` or `gencore train`, or a Hub
     repository ("org/name" or "org/name@revision"). Only safetensors are read and no code is run, whatever the
-    directory holds. The other arguments are those of huggingface_hub.snapshot_download.
+    directory holds. `dtype`: what its floating-point numbers become (torch.bfloat16); None: float32, or float64 where
+    they were saved so. The other arguments are those of huggingface_hub.snapshot_download.
     """
     from gencore.pretrained import load
 
@@ -140,4 +145,5 @@ def from_pretrained(
         local_files_only=local_files_only,
         force_download=force_download,
         subfolder=subfolder,
+        dtype=dtype,
     )

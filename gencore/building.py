@@ -94,11 +94,13 @@ class Limits(_Mode):
         super().__init__()
         self.directory, self.thread = directory, threading.get_ident()
         self.present, tensors = 0, 0
+        self.wide = False  # whether some of the weights are float64
         self.generator = torch.Generator().manual_seed(0)
         for name in described["weights"]:
             with open_inside(directory, name) as file:
                 entries = read_header(file, str(directory / name)).tensors
             tensors += len(entries)
+            self.wide |= any(entry.dtype == "float64" for entry in entries.values())
             self.present += sum(entry.end - entry.begin for entry in entries.values())
         self.bytes = 4 * self.present + SPARE_BYTES
         self.steps = 50 * tensors + SPARE_STEPS

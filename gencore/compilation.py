@@ -62,6 +62,31 @@ def compile_whole(
     return run
 
 
+compiled = functools.cache(compile_whole)
+"""One compiled function for all that call it, which the compiler's guards tell apart."""
+
+
+class CompiledCall:
+    """What a module's call runs in its place: `forward`, compiled.
+
+    It stands where torch keeps its own (`_compiled_call_impl`), which copies and pickles leave out: a copy computes
+    with its own weights, eager until it is compiled itself. A module with hooks runs eager, whatever they do.
+    """
+
+    def __init__(self, module: nn.Module, backend: str | Callable[..., Any]) -> None:
+        self.module, self.backend = module, backend
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling() or _has_hooks(self.module):
+            return self.module._call_impl(*args, **kwargs)
+        return compiled(type(self.module).forward, backend=self.backend)(self.module, *args, **kwargs)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
+
+
 def compile_regions(
     model: nn.Module, regions: Sequence[str], *, backend: str | Callable[..., Any] = "inductor"
 ) -> None:
@@ -75,5 +100,10 @@ def compile_regions(
         warnings.warn(f"Not compiled: {reason}. Running eager.", stacklevel=2)
         return
     for region in regions:
-        part = model.get_submodule(region)
-        part.forward = compile_whole(part.forward, backend=backend)
+        part: Any = model.get_submodule(region)
+        part._compiled_call_impl = CompiledCall(part, backend)
+
+
+def is_compiled(part: nn.Module) -> bool:
+    """Whether `compile_regions` has compiled this module."""
+    return isinstance(vars(part).get("_compiled_call_impl"), CompiledCall)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from gencore.conditions import ClassLabel, Condition
 from gencore.config import ModelConfig, replace
 from gencore.errors import GencoreError, NonFiniteError, UnknownNameError, suggest
+from gencore.evaluation_mode import evaluating
 from gencore.noise import Noise, NoiseSource
+from gencore.paths import user_path
 from gencore.protocols import Sampler
 from gencore.samplers import PriorSampler
 
@@ -47,6 +49,12 @@ class Model(nn.Module):
         return next((tensor.device for tensor in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the first floating-point parameter or buffer; float32 where there is none."""
+        tensors = (*self.parameters(), *self.buffers())
+        return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+
+    @property
     def condition(self) -> Condition | None:
         """What the model is conditioned on (gencore.conditions); None for an unconditional model."""
         return None
@@ -76,7 +84,8 @@ class Model(nn.Module):
         """Draw n new examples, (n, ...); images in [-1, 1].
 
         Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
-        aside. The global random state is not touched; the model is in evaluation mode meanwhile. `condition`: one for
+        aside. It computes as in evaluation mode; nothing that other threads share is touched, neither the global random
+        state nor the model's own mode and buffers. `condition`: one for
         all or one for each, in whatever holds it (int, list, array, tensor, sentence); None gives a class-conditional
         model its classes in turn, "null" no class where the model was trained without, too. `sampler`: a sampler, or
         the name of one in `samplers`; `options` change its fields (steps=20). `callback(step, steps)` follows the
@@ -88,18 +97,14 @@ class Model(nn.Module):
                 raise GencoreError(f"{name} is {value}; expected at least {least}.")
         condition = self.check_condition(condition, n, start=start)
         chosen = self.choose_sampler(sampler, options)
-        was_training = self.training
-        self.eval()
-        try:
-            chunks = []
-            for first in range(0, n, batch_size):
-                count = min(batch_size, n - first)
-                chunk = None if condition is None else condition[first : first + count].to(self.device)
-                noise = Noise(seed, start + first, count, device=self.device)
-                with torch.no_grad():
-                    chunks.append(chosen.sample(self, noise, condition=chunk, callback=callback))
-        finally:
-            self.train(was_training)
+        model = evaluating(self)
+        chunks = []
+        for first in range(0, n, batch_size):
+            count = min(batch_size, n - first)
+            chunk = None if condition is None else condition[first : first + count].to(self.device)
+            noise = Noise(seed, start + first, count, device=self.device, dtype=self.dtype)
+            with torch.no_grad():
+                chunks.append(chosen.sample(model, noise, condition=chunk, callback=callback))
         samples = torch.cat(chunks)
         if samples.is_floating_point() and not samples.isfinite().all():
             bad = int((~samples.flatten(1).isfinite().all(1)).sum())
@@ -148,7 +153,7 @@ class Model(nn.Module):
         """
         from gencore.pretrained import save
 
-        save(self, Path(directory), card=card, samples=samples)
+        save(self, user_path(directory), card=card, samples=samples)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **hub: Any) -> Self:

@@ -38,16 +38,24 @@ class Noise:
     """One random stream for each of the samples `start` ... `start + count - 1`.
 
     Stream i is Philox keyed by (seed, i) (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): keyed
-    streams never collide. Successive calls continue every stream. Drawn on the CPU, then moved to `device`, so that
-    all devices see the same numbers.
+    streams never collide. Successive calls continue every stream. Drawn on the CPU in float32, then moved to `device`
+    and `dtype`, so that all of them see the same numbers.
     """
 
-    def __init__(self, seed: int, start: int, count: int, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        seed: int,
+        start: int,
+        count: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         if not 0 <= seed < 2**64:
             raise GencoreError(f"seed is {seed}; expected an integer from 0 to 2**64 - 1.")
         if start < 0 or count < 1:
             raise GencoreError(f"start is {start} and count is {count}; expected start >= 0 and count >= 1.")
-        self.device = torch.device(device)
+        self.device, self.dtype = torch.device(device), dtype
         self.seed, self.start, self.count = seed, start, count
         self._streams = [
             np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
@@ -55,11 +63,14 @@ class Noise:
         ]
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal, (count, *shape) float32."""
-        return self._stack([stream.standard_normal(shape, dtype=np.float32) for stream in self._streams])
+        """Standard normal, (count, *shape) of `dtype`."""
+        return self._stack([stream.standard_normal(shape, dtype=np.float32) for stream in self._streams]).to(self.dtype)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1), (count, *shape) float32."""
+        """Uniform in [0, 1), or up to 1 where `dtype` rounds it so; (count, *shape) of `dtype`."""
+        return self._uniform(*shape).to(self.dtype)
+
+    def _uniform(self, *shape: int) -> Tensor:
         return self._stack([stream.random(shape, dtype=np.float32) for stream in self._streams])
 
     def integers(self, high: int, *shape: int) -> Tensor:
@@ -68,7 +79,7 @@ class Noise:
 
     def categorical(self, logits: Tensor) -> Tensor:
         """One draw a row of logits (count, ..., K), by the Gumbel-max trick; (count, ...) int64."""
-        uniform = self.uniform(*logits.shape[1:]).double().clamp_min(torch.finfo(torch.float32).tiny)
+        uniform = self._uniform(*logits.shape[1:]).double().clamp_min(torch.finfo(torch.float32).tiny)
         return (logits.double() - (-uniform.log()).log()).argmax(-1)
 
     def _stack(self, draws: list[np.ndarray]) -> Tensor:

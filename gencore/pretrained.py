@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from gencore.model import Model
 
 
-def load(name: str | Path, **hub: Any) -> Model:
+def load(name: str | Path, *, dtype: torch.dtype | None = None, **hub: Any) -> Model:
     """See `gencore.from_pretrained`."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise GencoreError(f"dtype is {dtype!r}; expected torch.float32, float16, bfloat16 or float64, or none.")
     directory = gencore_hub.locate(name, **hub)
     described = gencore_hub.read_config(directory)
     model_class = _model_class(described, directory)
@@ -32,12 +35,35 @@ def load(name: str | Path, **hub: Any) -> Model:
         limits = Limits(directory, described)
         limits.check_integers(described["config"])
         config = from_json(model_class.config_class, described["config"], version=described["config_version"])
-        with limits, torch.device("meta"):
-            limits.check_size(model_class(config))
-        model = unfilled(model_class, config)
+        with _float32():
+            with limits, torch.device("meta"):
+                limits.check_size(model_class(config))
+            model = unfilled(model_class, config)
+    if limits.wide and not any(tensor.dtype == torch.float64 for tensor in model.state_dict().values()):
+        model.double()
     gencore_hub.load_into(directory, model, described)
     model.system = described["system"]
-    return model.eval()
+    return (model if dtype is None else model.to(dtype)).eval()
+
+
+_default_dtype = threading.Lock()
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Models are built in float32, which their files were written from, whatever torch's default is. torch has one
+    default for all threads: it is touched only where it was changed."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    with _default_dtype:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def save(model: Model, directory: Path, *, card: str | None, samples: Tensor | None, name: str | None = None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from gencore.cli.options import Data, Model, Quiet
 from gencore.errors import GencoreError
+from gencore.paths import user_path
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +37,9 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option(help="0 ignores the label, 1 obeys it, more exaggerates it.")
     ] = None,
+    clip: Annotated[
+        str | None, typer.Option(help="Clamp a diffusion sampler's estimates to [-CLIP, CLIP]; none for no clamp.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw samples from a trained model into a picture."""
@@ -48,12 +52,24 @@ def sample(
     options: dict[str, Any] = {
         name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None
     }
+    if clip is not None:
+        options["clip"] = _number(clip)
+    output = user_path(output)
     batches = -(-n // max(1, batch_size))
     with SamplingBar(batches=batches, quiet=quiet or not is_first_process()) as bar:
         samples = loaded.sample(
             n, seed=seed, condition=asked, batch_size=batch_size, sampler=sampler, callback=bar, **options
         )
     _write(samples, output)
+
+
+def _number(clip: str) -> float | None:
+    if clip == "none":
+        return None
+    try:
+        return float(clip)
+    except ValueError:
+        raise GencoreError(f"--clip is {clip!r}; expected a positive number, or none.") from None
 
 
 def reconstruct(

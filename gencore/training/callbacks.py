@@ -99,7 +99,10 @@ def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
     import torch
     from einops import rearrange
 
-    made = getattr(model, "translate", None) or getattr(model, "reconstruct", None)
+    from gencore.evaluation_mode import evaluating
+
+    twin = evaluating(model)
+    made = getattr(twin, "translate", None) or getattr(twin, "reconstruct", None)
     if made is None or model.condition is not None:
         return None
     rows = torch.arange(min(n, len(source)) // columns * columns)
@@ -107,11 +110,9 @@ def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
     x = batch.get("x_input", batch.get("x"))
     if x is None:
         return None
-    x, was_training = x.to(model.device), model.training
-    model.eval()
+    x = x.to(model.device)
     with torch.no_grad():
         y = made(x)
-    model.train(was_training)
     if y.shape != x.shape:
         return None
     return rearrange(torch.stack([x, y.clamp(-1, 1)]), "v (r c) ... -> (r v c) ...", c=columns)

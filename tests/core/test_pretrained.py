@@ -318,3 +318,44 @@ def test_saving_again_keeps_other_files_and_replaces_the_model(saved: Path) -> N
     assert (saved / "notes.txt").read_text() == "mine"
     assert gencore.from_pretrained(saved).system == "gan"
     assert to_json(gencore.from_pretrained(saved).config) == to_json(other.config)
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float64])
+def test_models_of_other_dtypes_come_back(stored: torch.dtype, tmp_path: Path) -> None:
+    """Narrow ones are widened, which is exact; `dtype` gives the one that is wanted; all of them sample."""
+    model = gencore.create("dcgan", width=4).to(stored)
+    model.save_pretrained(tmp_path)
+    loaded = gencore.from_pretrained(tmp_path)
+    expected = torch.float64 if stored == torch.float64 else torch.float32
+    assert loaded.dtype == expected
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.to(loaded.state_dict()[name].dtype)), name
+    for wanted in (torch.float32, torch.bfloat16, torch.float64):
+        other = gencore.from_pretrained(tmp_path, dtype=wanted)
+        assert other.dtype == wanted
+        assert other.sample(2).dtype == wanted
+    with pytest.raises(GencoreError, match=r"dtype is torch\.int64; expected torch\.float32"):
+        gencore.from_pretrained(tmp_path, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("system", ["dcgan", "ddpm", "vae"])
+def test_torchs_default_dtype_does_not_matter(system: str, tmp_path: Path) -> None:
+    model = gencore.create(system).eval()
+    model.save_pretrained(tmp_path)
+    options = {"steps": 2} if system == "ddpm" else {}
+    expected = model.sample(2, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = gencore.from_pretrained(tmp_path)
+        assert torch.get_default_dtype() == torch.float64
+        torch.testing.assert_close(loaded.sample(2, **options), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_home_directory_is_expanded_when_a_model_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    gencore.create("dcgan", width=4).save_pretrained("~/m")
+    assert (tmp_path / "m" / "config.json").is_file()
+    assert not (tmp_path / "~").exists()

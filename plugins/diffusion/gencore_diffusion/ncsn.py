@@ -112,8 +112,8 @@ class NCSN(Denoiser):
         return from_x0(clean, x, scalings("score", noise_levels(sigma, x)))
 
     def default_sampler(self) -> Sampler:
-        """Annealed Langevin dynamics at the trained levels, 5 steps each as in the paper of 2020."""
-        return AnnealedLangevinSampler(steps=self.config.num_levels, steps_per_level=5)
+        """Annealed Langevin dynamics at the trained levels, as many steps and as large as their spacing asks."""
+        return AnnealedLangevinSampler(steps=self.config.num_levels)
 
 
 def ncsn(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +32,8 @@ def test_compiled_training_equals_eager() -> None:
     torch._dynamo.reset()
     counters.clear()
     trainer, compiled = train(True)
-    assert "forward" in vars(trainer.model.generator)
-    assert "forward" not in vars(trainer.model.critic)
+    assert compilation.is_compiled(trainer.model.generator)
+    assert not compilation.is_compiled(trainer.model.critic)
     assert not counters["graph_break"]
     assert counters["stats"]["unique_graphs"] == 2, "without gradients in the critic's phase, with them in its own"
     _, eager = train(False)
@@ -71,6 +74,52 @@ def test_more_shapes_than_the_compiler_keeps_run_eager() -> None:
     with pytest.warns(UserWarning, match="limit of shapes"):
         compiled = [model.sample(size) for size in sizes]
     torch.testing.assert_close(compiled, expected)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), copy.copy])
+def test_a_copy_of_a_compiled_model_computes_with_its_own_weights(copied: Any) -> None:
+    torch._dynamo.reset()
+    model = gencore.create("dcgan", width=4).eval()
+    compilation.compile_regions(model, model.regions, backend="eager")
+    before = model.sample(2)
+    twin = copied(model)
+    torch.testing.assert_close(twin.sample(2), before)
+    if copied is copy.copy:  # shares its weights
+        return
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert twin.sample(2).abs().max() == 0
+    torch.testing.assert_close(model.sample(2), before)
+    twin.generate(torch.ones(1, *twin.draw_prior(gencore.Noise(0, 0, 1)).shape[1:])).sum().backward()
+    assert all(p.grad is None for p in model.parameters())
+    assert any(p.grad is not None for p in twin.parameters())
+    twin.load_state_dict(model.state_dict())
+    torch.testing.assert_close(twin.sample(2), before)
+    average = torch.optim.swa_utils.AveragedModel(model)
+    assert not compilation.is_compiled(average.module.generator)
+    torch._dynamo.reset()
+
+
+def test_hooks_of_a_compiled_part_are_called() -> None:
+    model = gencore.create("dcgan", width=4).eval()
+    compilation.compile_regions(model, ["generator"], backend="eager")
+    seen = []
+    model.generator.register_forward_hook(lambda *arguments: seen.append(1))
+    model.sample(1)
+    assert seen == [1]
+
+
+def test_a_compiled_model_in_training_mode_compiles_once_for_sampling() -> None:
+    torch._dynamo.reset()
+    counters.clear()
+    model = gencore.create("dcgan", width=4).train()
+    compilation.compile_regions(model, ["generator"], backend="eager")
+    for _ in range(3):
+        model.sample(2)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert model.generator.training
     torch._dynamo.reset()
 
 

@@ -226,7 +226,7 @@ def test_langevin_update() -> None:
             expected = expected + step / 2 * score + math.sqrt(step) * noise.normal(1)
     again = Noise(4, 0, 3)
     again.normal(1)
-    got = AnnealedLangevinSampler(steps_per_level=2).solve(model, x, levels, noise=again)
+    got = AnnealedLangevinSampler(steps_per_level=2, step_size=0.2).solve(model, x, levels, noise=again)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 

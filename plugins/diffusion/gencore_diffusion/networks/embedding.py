@@ -51,7 +51,7 @@ class LevelEmbedding(nn.Module):
     def forward(self, level: Tensor, label: Tensor | None) -> Tensor:
         """level (N,), label (N,) int64 where the model takes labels -> (N, dim)."""
         waves = sinusoids(level, self.dim_in, cosine_first=self.cosine_first, frequency_shift=self.frequency_shift)
-        embedded = self.level(waves)
+        embedded = self.level(waves.to(next(self.level.parameters()).dtype))
         if self.label is not None:
             assert label is not None
             embedded = embedded + self.label(label)

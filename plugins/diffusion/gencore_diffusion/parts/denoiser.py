@@ -11,13 +11,13 @@ for x = x0 + sigma eps. DDPM, NCSN and EDM differ in these functions of sigma al
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from gencore import Model
+from gencore import Model, Sampler
 from gencore.compilation import missing_compiler
 from gencore.conditions import ClassLabel, Condition
 from gencore.errors import GencoreError
@@ -133,6 +133,14 @@ class Denoiser(Model, abc.ABC):
         super().compile(eager=eager)
         if "network" not in eager and missing_compiler() is None:
             self.step_backend = "inductor"
+
+    def choose_sampler(self, sampler: Sampler | str | None, options: Mapping[str, Any]) -> Sampler:
+        """As `Model.choose_sampler`; one that is chosen by name takes from the model's own what belongs to the range of
+        its data: `clip` and `threshold`, unless `options` say otherwise."""
+        if isinstance(sampler, str) and sampler in self.samplers:
+            own = self.default_sampler()
+            options = {name: getattr(own, name, None) for name in ("clip", "threshold")} | dict(options)
+        return super().choose_sampler(sampler, options)
 
     def denoise(self, x: Tensor, sigma: Tensor | float, condition: Tensor | None = None) -> Tensor:
         """E[x0 | x] as the model sees it, for x = x0 + sigma eps.

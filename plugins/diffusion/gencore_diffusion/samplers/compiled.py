@@ -7,17 +7,13 @@ that no step is another program; the noise is drawn outside. On a GPU the graph 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gencore.compilation import compile_whole
-
-compiled = functools.cache(compile_whole)
-"""One compiled function for all models, which the compiler's guards tell apart."""
+from gencore.compilation import compiled
 
 
 def run_compiled(
