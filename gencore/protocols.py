@@ -1,8 +1,8 @@
 """The four roles. A class has a role by having its method: nothing is inherited.
 
-Traits beyond the roles, methods as well: `reconstruct(x)` -> data like x; `translate(x, to=None)` -> a picture of another
-kind for each of x, `to` where there is a choice (a domain, a class, attributes); `classify(x)` -> the likeliest class of
-each, (N,) int64; `log_prob(x)` and `bound(x, k)`, both (N,) in nats per example.
+Traits beyond the roles, methods as well: `reconstruct(x)` -> data like x; `translate(x, to=None)` -> a picture of
+another kind for each of x, `to` where there is a choice (a domain, a class, attributes); `classify(x)` -> the likeliest
+class of each, (N,) int64; `log_prob(x)` and `bound(x, k)`, both (N,) in nats per example.
 """
 
 from __future__ import annotations

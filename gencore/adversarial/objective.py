@@ -78,6 +78,13 @@ def condition_of(model: Any, batch: Mapping[str, Tensor]) -> Tensor | None:
     return None if model.condition is None else of_batch(model.condition, batch)
 
 
+def told_condition(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """`condition_of`, for the objective of a model that has a condition."""
+    condition = condition_of(model, batch)
+    assert condition is not None
+    return condition
+
+
 def two_players(
     objective: Objective, optimizer: OptimizerConfig, *, steps: int, critic_steps: int = 1
 ) -> tuple[Stage, ...]:

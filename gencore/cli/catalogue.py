@@ -40,7 +40,7 @@ def list_command(
     from gencore.registry import list_systems
 
     if data:
-        from gencore.data.opening import list_data
+        from gencore.data.names import list_data
 
         print_rows("Data", ("name", "summary"), [(entry.name, entry.summary) for entry in list_data()], as_json)
         return
@@ -112,7 +112,7 @@ def _literal(text: str) -> Any:
 
 
 def _data_info(name: str) -> None:
-    from gencore.data.opening import list_data
+    from gencore.data.names import list_data
     from gencore.errors import suggest
 
     known = {entry.name: entry for entry in list_data()}

@@ -54,8 +54,6 @@ def _kernels() -> list[tuple[str, str]]:
         "quantile_abs": (images, 0.995),
         "upfirdn2d": (images, rows[0]),
         "bias_activation": (images, rows[0]),
-        "upfirdn2d": (images, rows[:1]),
-        "bias_activation": (images,),
     }
 
     def serving(name: str) -> str:

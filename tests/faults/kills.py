@@ -23,7 +23,12 @@ INTERRUPTED = 1
 """The exit status of a child that a KeyboardInterrupt has ended."""
 PRELOAD = [
     *("torch", "torch._dynamo", "accelerate", "huggingface_hub", "huggingface_hub.serialization"),
-    *("gencore.testing.conformance", "gencore.training.callbacks", "gencore.pretrained", "gencore.data.sources.bundled"),
+    *(
+        "gencore.testing.conformance",
+        "gencore.training.callbacks",
+        "gencore.pretrained",
+        "gencore.data.sources.bundled",
+    ),
 ]
 """torch._dynamo is what the first optimiser of a process imports; that alone takes seconds."""
 

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from gencore import Adam, Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
-from gencore.adversarial.objective import condition_of, two_players
+from gencore.adversarial.objective import told_condition, two_players
 from gencore.config import check
 from gencore.noise import GlobalNoise
 from gencore_gan.parts.labelled import ClassHeadGAN, LabelledGANConfig
@@ -56,7 +56,7 @@ class AuxiliaryClassification(Objective):
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Real against generated, and the classes of both."""
-        x, label = batch["x"], condition_of(model, batch)
+        x, label = batch["x"], told_condition(model, batch)
         with torch.no_grad():
             fake = model.generate(model.draw_prior(GlobalNoise.like(x)), condition=label)
         real_logit, real_class = model.critic(x)
@@ -69,7 +69,7 @@ class AuxiliaryClassification(Objective):
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Generated examples look real, and like their class."""
-        label = condition_of(model, batch)
+        label = told_condition(model, batch)
         logit, classes = model.critic(model.generate(model.draw_prior(GlobalNoise.like(batch["x"])), condition=label))
         named = cross_entropy(classes, label)
         return Loss(non_saturating.generator(logit) + self.class_weight * named, {"class": named})

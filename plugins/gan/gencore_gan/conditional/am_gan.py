@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gencore import Adam, Loss, Objective, Paper, Recipe, SystemSpec
-from gencore.adversarial.objective import condition_of, two_players
+from gencore.adversarial.objective import told_condition, two_players
 from gencore.noise import GlobalNoise
 from gencore_gan.parts.labelled import LabelledGANConfig, LabelledGenerator, make_trunk
 
@@ -71,7 +71,7 @@ class ActivationMaximization(Objective):
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Real examples to their class, generated ones to the last."""
-        x, label = batch["x"], condition_of(model, batch)
+        x, label = batch["x"], told_condition(model, batch)
         with torch.no_grad():
             fake = model.generate(model.draw_prior(GlobalNoise.like(x)), condition=label)
         generated = torch.full_like(label, model.config.num_classes)
@@ -80,7 +80,7 @@ class ActivationMaximization(Objective):
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Each generated example to its one class."""
-        label = condition_of(model, batch)
+        label = told_condition(model, batch)
         logits = model.critic(model.generate(model.draw_prior(GlobalNoise.like(batch["x"])), condition=label))
         target = label if self.targets == "given" else dynamic_targets(logits)
         return Loss(cross_entropy(logits, target))

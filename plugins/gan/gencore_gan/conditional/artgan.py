@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from gencore import Adam, Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
-from gencore.adversarial.objective import condition_of, two_players
+from gencore.adversarial.objective import told_condition, two_players
 from gencore.config import check
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise
@@ -109,7 +109,7 @@ class ArtGame(Objective):
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """The game, the classes and the reconstructions of real examples."""
-        x, label = batch["x"], condition_of(model, batch)
+        x, label = batch["x"], told_condition(model, batch)
         with torch.no_grad():
             fake = model.generate(model.draw_prior(GlobalNoise.like(x)), condition=label)
         real_logit, classes = model.critic(x)
@@ -120,7 +120,7 @@ class ArtGame(Objective):
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Real to the critic, of the class, and easy to rebuild."""
-        label = condition_of(model, batch)
+        label = told_condition(model, batch)
         fake = model.generate(model.draw_prior(GlobalNoise.like(batch["x"])), condition=label)
         logit, classes = model.critic(fake)
         named, rebuilt = cross_entropy(classes, label), rebuilding_error(model, fake)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -59,7 +59,7 @@ class LabelledGANConfig(ModelConfig):
 def make_generator(config: LabelledGANConfig, inputs: int) -> nn.Sequential:
     """(N, inputs) -> data (N, *data_shape): images in [-1, 1], vectors of any size."""
     if config.network == "conv":
-        return nn.Sequential(nn.Unflatten(1, (inputs, 1, 1)), *conv_generator(config.convolutional(inputs)))
+        return nn.Sequential(nn.Unflatten(1, (inputs, 1, 1)), conv_generator(config.convolutional(inputs)))
     squash = nn.Tanh() if len(config.data_shape) == 3 else nn.Identity()
     widths = (inputs, *config.hidden, math.prod(config.data_shape))
     return nn.Sequential(mlp(widths), nn.Unflatten(1, config.data_shape), squash)
@@ -92,7 +92,7 @@ class LabelledGenerator(Model):
 
     config_class = LabelledGANConfig
     config: LabelledGANConfig
-    regions = ("generator", "critic")
+    regions: ClassVar[tuple[str, ...]] = ("generator", "critic")
 
     def __init__(self, config: LabelledGANConfig) -> None:
         super().__init__(config)
