@@ -164,3 +164,33 @@ def test_a_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     assert [path.name for path in checkpoint.checkpoints(out / "checkpoints")] == ["step-00000004", "step-00000006"]
     assert state(out) == state(whole)
+
+
+@pytest.mark.slow
+def test_sigterm_while_a_slow_grid_is_drawn(tmp_path: Path) -> None:
+    """ncsn's pictures take hundreds of evaluations: the checkpoint is there before them, and the signal ends them."""
+    import subprocess
+    import sys
+    import time
+
+    out = tmp_path / "run"
+    words = ["train", "ncsn", "--data", "digits", "--steps", "4", "--batch-size", "8", "--checkpoint-every", "1"]
+    slow = ["--sample-every", "1", "--set", "width=64", "--set", "num_levels=60", "--quiet"]
+    command = [sys.executable, "-m", "gencore.cli", *words, *slow, "--out", str(out)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 240
+    while not checkpoint.checkpoints(out / "checkpoints") and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)
+    assert process.poll() is None
+    assert not (out / "samples").exists(), "the grid was drawn too fast for this test"
+    told = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=120)[1]
+    assert time.monotonic() - told < 30, "torchrun's grace"
+    assert process.returncode == 143, error
+    assert "Stopped by SIGTERM; a checkpoint was written" in error
+    whole = checkpoint.read(checkpoint.checkpoints(out / "checkpoints")[-1])
+    assert 1 <= whole.values["step"] <= 2
