@@ -9,10 +9,10 @@ a `noise` for that. Without one it is off, and a picture has one translation.
 
 Deviations: neither normalisation nor dropout by default: small networks do worse with them (scenes of 16 pixels, 500
 steps, the L1 distance from the likest possible scene: 0.09 without, 0.30 with dropout 0.5). The paper has dropout 0.5,
-and batch normalisation with a batch of one, which is `norm` "instance". l1_weight 10 and a learning rate of 1e-3, where the paper has 100 and 2e-4: with
-small networks and few steps the critic changes nothing at 100. A critic of 16-pixel patches for pictures of 16 pixels
-(`critic_halvings` 3 is the paper's of 70). The critic does not tell matched pairs from others, as measured: only one
-that is shown mismatched pairs learns that.
+and batch normalisation with a batch of one, which is `norm` "instance". l1_weight 10 and a learning rate of 1e-3, where
+the paper has 100 and 2e-4: with small networks and few steps the critic changes nothing at 100. A critic of 16-pixel
+patches for pictures of 16 pixels (`critic_halvings` 3 is the paper's of 70). The critic does not tell matched pairs
+from others, as measured: only one that is shown mismatched pairs learns that.
 """
 
 from __future__ import annotations

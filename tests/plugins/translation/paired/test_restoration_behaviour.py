@@ -73,9 +73,9 @@ def blending_figures(seed: int) -> dict[str, tuple[float, float, float]]:
 @pytest.mark.behaviour
 def test_gp_gan_blends(measured: Any) -> None:
     """At seeds 0, 1, 2: PSNR in the hole 26.3, 28.5, 26.9 dB; without the first stage 21.3, 22.0, 22.5, without the
-    second 21.8, 23.1, 22.1, with the border's gradients kept 18.3, 20.0, 19.6. Seam over copy-paste's 0.018, 0.021, 0.020
-    (kept: 0.95, 0.91, 0.94); high frequencies 0.79, 0.79, 0.75 (no second stage: 0.001). The critic is held by its
-    identities alone: at this size its share of 0.001 is invisible."""
+    second 21.8, 23.1, 22.1, with the border's gradients kept 18.3, 20.0, 19.6. Seam over copy-paste's 0.018, 0.021,
+    0.020 (kept: 0.95, 0.91, 0.94); high frequencies 0.79, 0.79, 0.75 (no second stage: 0.001). The critic is held by
+    its identities alone: at this size its share of 0.001 is invisible."""
     found = blending_figures(0)
     seam, hole, high = found["page"]
     twins = {name: figures[1] for name, figures in found.items() if name != "page"}
@@ -135,8 +135,8 @@ def interpolation_figures(seed: int) -> tuple[list[float], list[float], float]:
 
 @pytest.mark.behaviour
 def test_esrgan_interpolates(measured: Any) -> None:
-    """At seed 0: PSNR 30.36, 30.32, 30.17, 29.79, 28.98 dB and high frequencies 0.026, 0.029, 0.038, 0.058, 0.099 along t;
-    halfway 1.2 dB above the lower end. Twin, a fidelity model of another start: 0.4 dB below it."""
+    """At seed 0: PSNR 30.36, 30.32, 30.17, 29.79, 28.98 dB and high frequencies 0.026, 0.029, 0.038, 0.058, 0.099 along
+    t; halfway 1.2 dB above the lower end. Twin, a fidelity model of another start: 0.4 dB below it."""
     fidelity, sharp, twin = interpolation_figures(0)
     assert all(a > b for a, b in pairwise(fidelity))
     assert all(a < b for a, b in pairwise(sharp))
@@ -164,8 +164,8 @@ def sharpness_figures(seed: int) -> dict[str, tuple[float, float, float, float]]
 
 @pytest.mark.behaviour
 def test_srgan_sharpens(measured: Any) -> None:
-    """At seed 0: high frequencies 0.114 of the truth's, twin (the same steps without the game) 0.053, bicubic 0.026; error
-    crop by crop 0.62, twin 0.78; calm 0.0037; PSNR 30.36 dB, twin 30.69, bicubic 30.20."""
+    """At seed 0: high frequencies 0.114 of the truth's, twin (the same steps without the game) 0.053, bicubic 0.026;
+    error crop by crop 0.62, twin 0.78; calm 0.0037; PSNR 30.36 dB, twin 30.69, bicubic 30.20."""
     found = sharpness_figures(0)
     (high, error, calm, fidelity), (_, twin_error, _, twin_fidelity) = found["page"], found["twin"]
     assert error < 0.93 * twin_error
@@ -192,7 +192,7 @@ def rain_figures(seed: int) -> tuple[float, float]:
 
 @pytest.mark.behaviour
 def test_id_cgan_takes_the_rain_off(measured: Any) -> None:
-    """At seed 0: from 18.57 dB to 25.83. The feature term cannot be seen at this size: without it 25.88 dB, and the judge
-    0.078 against 0.075; nor can the critic at 6.6e-3. Both are held by their identities."""
+    """At seed 0: from 18.57 dB to 25.83. The feature term cannot be seen at this size: without it 25.88 dB, and the
+    judge 0.078 against 0.075; nor can the critic at 6.6e-3. Both are held by their identities."""
     before, after = rain_figures(0)
     measured("id-cgan", "PSNR gained on rainy pictures, dB", figure=after - before, twin=None, bar=5.0, better="higher")
