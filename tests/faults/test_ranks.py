@@ -93,6 +93,26 @@ def test_a_rank_that_dies_takes_the_run_down(tmp_path: Path) -> None:
     assert gencore.from_pretrained(out).system == "dcgan"
 
 
+def run_of(folder: str, steps: int, resume: bool) -> dict[str, torch.Tensor]:
+    """A run, or its resume, of so many iterations."""
+    from gencore.training.run import RunSettings, train
+
+    chosen = {"system": "gan", "data": "digits", "batch_size": 4, "set": ("hidden=[4]", "latent_dim=2")}
+    settings = RunSettings(**chosen, steps=steps, checkpoint_every=1, log_every=1, sample_every=2)
+    assert train(settings, Path(folder), resume=resume, quiet=True) is None
+    return {"steps": torch.tensor(read(checkpoints(Path(folder) / "checkpoints")[-1]).values["step"])}
+
+
+def test_two_processes_share_a_run_and_make_it_longer(tmp_path: Path) -> None:
+    """The first holds the lock for both; logs and pictures are there once."""
+    out = tmp_path / "run"
+    for steps in (2, 4):
+        for rank in run_processes(run_of, 2, tmp_path, str(out), steps, steps == 4):
+            assert rank["steps"] == steps
+    assert [line.count('"step"') for line in (out / "metrics.jsonl").read_text().splitlines()] == [1] * 4
+    assert sorted(path.name for path in (out / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+
+
 def children(parent: int) -> list[int]:
     """Process ids of the ranks that a launcher has started, in the order of their start."""
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
