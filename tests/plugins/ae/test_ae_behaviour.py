@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -47,16 +48,33 @@ def noisy(sigma: float = 0.5) -> torch.Tensor:
 NOISE_ENERGY = (noisy() - TEST).square().flatten(1).sum(1).mean().item()
 
 
-@pytest.mark.parametrize(("steps", "holds"), [(2000, True), (100, False)])
-def test_linear_autoencoder_is_pca(steps: int, holds: bool) -> None:
-    """The largest angle to the principal subspace under a degree, the error that of PCA. Twin: stopped early."""
-    model = fit("linear-autoencoder", steps=steps)
+def angle_to_principal_axes(model: Any) -> float:
+    """The largest, in degrees, of the space that the decoder spans."""
     basis = torch.linalg.qr(model.decoder[0].weight.detach().double()).Q
     cosines = torch.linalg.svdvals(basis.T @ principal_axes(8))
-    angle = torch.rad2deg(torch.acos(cosines.min().clamp(max=1))).item()
+    return torch.rad2deg(torch.acos(cosines.min().clamp(max=1))).item()
+
+
+def test_linear_autoencoder_is_pca(measured) -> None:
+    """The largest angle to the principal subspace under a degree, the error that of PCA. Twin: stopped early."""
+    model = fit("linear-autoencoder", steps=2000)
     discarded = torch.linalg.svdvals((TRAIN - TRAIN.mean(0)).double())[8:].square().sum().item() / len(TRAIN)
     ratio = error(model, TRAIN.view(-1, 1, 8, 8), TRAIN.view(-1, 1, 8, 8)) / discarded
-    assert (angle < 1 and ratio < 1.001) == holds, (angle, ratio)
+    assert ratio < 1.001, ratio
+    measured(
+        "linear-autoencoder",
+        "largest angle to the principal subspace, degrees",
+        figure=angle_to_principal_axes(model),
+        twin=angle_to_principal_axes(fit("linear-autoencoder", steps=100)),
+        bar=1.0,
+        better="lower",
+    )
+
+
+@functools.cache
+def deep_error(code_dim: int, hidden: tuple[int, ...] = (128, 64), loss: str = "squared") -> float:
+    """Squared error an image of a trained deep autoencoder."""
+    return error(fit("deep-autoencoder", code_dim=code_dim, hidden=hidden, steps=1500, error=loss))
 
 
 @pytest.mark.parametrize("loss", ["squared", "bernoulli"])
@@ -65,26 +83,34 @@ def test_deep_autoencoder_beats_pca_of_the_same_size(loss: str) -> None:
 
     Squared, three seeds: 0.65 to 0.71 of PCA's error with 2 numbers, 0.59 to 0.62 with 5.
     """
-    errors = {}
-    for code_dim in (2, 5, 30):
-        model = fit("deep-autoencoder", code_dim=code_dim, hidden=(128, 64), steps=1500, error=loss)
-        errors[code_dim] = error(model)
+    errors = {code_dim: deep_error(code_dim, loss=loss) for code_dim in (2, 5, 30)}
     assert errors[2] < 0.75 * pca_error(2), errors
     assert errors[5] < 0.68 * pca_error(5), errors
     assert errors[30] < 0.6 * errors[5] < 0.6 * 0.7 * errors[2], errors
 
 
-def test_deep_autoencoder_without_hidden_layers_is_not_better_than_pca() -> None:
+def test_deep_autoencoder_without_hidden_layers_is_not_better_than_pca(measured) -> None:
     """The ablated twin of the test above."""
-    assert error(fit("deep-autoencoder", code_dim=2, hidden=(), steps=1500)) > 0.95 * pca_error(2)
+    page, twin = (deep_error(2, hidden) / pca_error(2) for hidden in ((128, 64), ()))
+    assert twin > 0.95
+    measured(
+        "deep-autoencoder", "error over that of two principal axes", figure=page, twin=twin, bar=0.75, better="lower"
+    )
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
-def test_conv_autoencoder_beats_pca_of_the_same_size(upsampling: str) -> None:
-    """The untrained model misses the bar by far."""
+def test_conv_autoencoder_beats_pca_of_the_same_size(upsampling: str, measured) -> None:
+    """Twin: the untrained model, which misses the bar by far."""
     model = fit("conv-autoencoder", code_dim=4, steps=1500, upsampling=upsampling)
     untrained = gencore.create("conv-autoencoder", code_dim=4, data_shape=[1, 8, 8])
-    assert error(model) < 0.9 * pca_error(4) < error(untrained), error(model) / pca_error(4)
+    measured(
+        "conv-autoencoder",
+        f"error over that of four principal axes, upsampling: {upsampling}",
+        figure=error(model) / pca_error(4),
+        twin=error(untrained) / pca_error(4),
+        bar=0.9,
+        better="lower",
+    )
 
 
 @pytest.mark.parametrize(("warm_up", "alive"), [(conv.WARM_UP, True), (0, False)])
@@ -98,7 +124,7 @@ def test_a_wide_conv_autoencoder_needs_its_warm_up(warm_up: int, alive: bool, mo
     assert (share < 0.5) == alive, share
 
 
-def test_overcomplete_code_needs_a_regulariser() -> None:
+def test_overcomplete_code_needs_a_regulariser(measured) -> None:
     """Regularised, it takes noise away and cannot rebuild what is no digit; free, it is the identity (the twin).
 
     Three seeds: clean 0.004 to 0.005, noise passed on 0.76 against 0.22, nonsense 11.0 to 11.6 against 31 to 33.
@@ -109,8 +135,16 @@ def test_overcomplete_code_needs_a_regulariser() -> None:
     passed_on = [error(model, noisy()) / NOISE_ENERGY for model in (free, held)]
     rebuilt = [error(model, nonsense, nonsense) for model in (free, held)]
     assert error(free) < 0.01
-    assert passed_on[0] > 0.6 > 0.35 > passed_on[1], passed_on
+    assert passed_on[0] > 0.6, passed_on
     assert rebuilt[1] > 2 * rebuilt[0], rebuilt
+    measured(
+        "overcomplete-autoencoder",
+        "share of the noise's energy passed on",
+        figure=passed_on[1],
+        twin=passed_on[0],
+        bar=0.35,
+        better="lower",
+    )
 
 
 def test_jacobian_penalty_regularises_too() -> None:
@@ -118,14 +152,25 @@ def test_jacobian_penalty_regularises_too() -> None:
     assert error(model, noisy()) / NOISE_ENERGY < 0.6
 
 
-@pytest.mark.parametrize(("sparsity", "holds"), [(0.12, True), (0.0, False)])
-def test_sparse_codes_are_sparse_and_still_rebuild(sparsity: float, holds: bool) -> None:
+@torch.no_grad()
+def active(model: Any) -> float:
+    """The share of the code's units that are on."""
+    return (model.encode(TEST) > 1e-3).float().mean().item()
+
+
+def test_sparse_codes_are_sparse_and_still_rebuild(measured) -> None:
     """Twin: lambda = 0. Three seeds: 0.24 to 0.25 of the units, 0.96 to 0.97 explained; the twin uses 0.40 or more."""
-    model = fit("sparse-autoencoder", sparsity=sparsity)
-    with torch.no_grad():
-        active = (model.encode(TEST) > 1e-3).float().mean().item()
+    model = fit("sparse-autoencoder", sparsity=0.12)
     explained = 1 - error(model) / VARIANCE
-    assert (active < 0.35 and explained > 0.94) == holds, (active, explained)
+    assert explained > 0.94, explained
+    measured(
+        "sparse-autoencoder",
+        "share of the code's units that are on",
+        figure=active(model),
+        twin=active(fit("sparse-autoencoder", sparsity=0.0)),
+        bar=0.35,
+        better="lower",
+    )
 
 
 def test_sparsity_is_evaded_without_unit_columns() -> None:
@@ -139,16 +184,26 @@ def test_sparsity_is_evaded_without_unit_columns() -> None:
     assert norms[1].max() > 2
 
 
-@pytest.mark.parametrize(("weight", "holds"), [(1.0, True), (0.0, False)])
-def test_target_sparse_units_keep_to_rho(weight: float, holds: bool) -> None:
+def test_target_sparse_units_keep_to_rho(measured) -> None:
     """Mean activation about 0.05, for every unit. Twin: beta = 0, about one half."""
-    model = fit("target-sparse-autoencoder", steps=1500, weight=weight)
-    with torch.no_grad():
-        means = model.encode(TEST).mean(0)
-    low, middle, high = means.min().item(), means.mean().item(), means.max().item()
-    explained = 1 - error(model) / VARIANCE
-    assert explained > 0.88
-    assert (low > 0.02 and 0.04 < middle < 0.07 and high < 0.12) == holds, (low, middle, high)
+    ranges = []
+    for weight in (1.0, 0.0):
+        model = fit("target-sparse-autoencoder", steps=1500, weight=weight)
+        with torch.no_grad():
+            means = model.encode(TEST).mean(0)
+        ranges.append((means.min().item(), means.mean().item(), means.max().item()))
+        assert 1 - error(model) / VARIANCE > 0.88
+    (low, middle, high), (_, _, twin_high) = ranges
+    assert low > 0.02, ranges
+    assert 0.04 < middle < 0.07, ranges
+    measured(
+        "target-sparse-autoencoder",
+        "mean activation of the busiest unit",
+        figure=high,
+        twin=twin_high,
+        bar=0.12,
+        better="lower",
+    )
 
 
 @pytest.mark.parametrize(("level", "holds"), [(0.5, True), (0.0, False)])
@@ -175,15 +230,18 @@ def test_linear_denoiser_is_the_posterior_mean(level: float, holds: bool) -> Non
     assert (difference < 0.02) == holds, difference
 
 
-@pytest.mark.parametrize(("level", "holds"), [(0.5, True), (0.0, False)])
-def test_denoiser_takes_noise_away(level: float, holds: bool) -> None:
+def test_denoiser_takes_noise_away(measured) -> None:
     """Held-out digits under N(0, 0.5^2): a quarter of the noise's energy is left. Twin: trained without noise."""
-    left = error(fit("denoising-autoencoder", steps=1500, level=level), noisy()) / NOISE_ENERGY
-    assert (left < 0.3) == holds, left
+    page, twin = (
+        error(fit("denoising-autoencoder", steps=1500, level=level), noisy()) / NOISE_ENERGY for level in (0.5, 0.0)
+    )
+    measured(
+        "denoising-autoencoder", "share of the noise's energy left", figure=page, twin=twin, bar=0.3, better="lower"
+    )
 
 
 @pytest.mark.parametrize("jacobian", ["closed-form", "hutchinson"])
-def test_contractive_code_moves_little(jacobian: str) -> None:
+def test_contractive_code_moves_little(jacobian: str, measured) -> None:
     """The Jacobian is a quarter or less of the twin's, whose penalty has weight 0; reconstruction still works.
 
     Three seeds, in closed form: 1.38 to 1.42 against 7.50 to 7.61; 0.16 to 0.17 of the variance is lost.
@@ -194,7 +252,14 @@ def test_contractive_code_moves_little(jacobian: str) -> None:
         torch.manual_seed(0)
         norms.append(estimated_jacobian(model.encode, TEST, 50).mean().item())
         assert error(model) < 0.25 * VARIANCE
-    assert norms[0] < norms[1] / 4, norms
+    measured(
+        "contractive-autoencoder",
+        f"squared norm of the encoder's Jacobian over the twin's, penalty: {jacobian}",
+        figure=norms[0] / norms[1],
+        twin=1.0,
+        bar=1 / 4,
+        better="lower",
+    )
 
 
 def test_stages_are_frozen_values() -> None:
