@@ -127,10 +127,10 @@ class AtTheBeginning:
 
     def after_step(self, trainer: gencore.Trainer) -> None:
         if trainer.iteration == self.iteration:
-            self.measured = measured(k_means(encode_all(trainer.model, TRAIN["x"]).z, 10, restarts=20)[0])
+            self.scores = scores(k_means(encode_all(trainer.model, TRAIN["x"]).z, 10, restarts=20)[0])
 
 
-def measured(clusters: Tensor) -> Tensor:
+def scores(clusters: Tensor) -> Tensor:
     """Accuracy and normalised mutual information with the classes, which nothing was trained on."""
     label = TRAIN["label"]
     return torch.tensor([cluster_accuracy(clusters, label), normalised_mutual_information(clusters, label)])
@@ -142,19 +142,23 @@ def gain(seed: int) -> Tensor:
     start = AtTheBeginning(800)
     trained: Any = gencore.Trainer(made, digits("train"), seed=seed, cpu=True, callbacks=(start,)).fit().eval()
     with torch.no_grad():
-        return measured(trained.judge(TRAIN["x"]).argmax(1)) - start.measured
+        return scores(trained.judge(TRAIN["x"]).argmax(1)) - start.scores
 
 
 @pytest.mark.behaviour
-def test_clusters_get_better_than_k_means_in_the_codes() -> None:
-    """Three seeds. Baseline, not beaten by every seed: k-means on the 8 x 8 pixels, 0.796 and 0.755."""
+def test_clusters_get_better_than_k_means_in_the_codes(measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seeds. Twin: targets that are not sharper, P = Q, which leave the clusters where they are. Baseline, not
+    beaten by every seed: k-means on the 8 x 8 pixels, 0.796 and 0.755."""
     gains = torch.stack([gain(seed) for seed in range(3)])
-    assert (gains[:, 1] > 0.015).all(), gains
     assert (gains.mean(0) > torch.tensor([0.005, 0.025])).all(), gains
-
-
-@pytest.mark.behaviour
-def test_clusters_stay_where_targets_are_not_sharper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ablated twin of the test above: P = Q."""
     monkeypatch.setattr(deep_clustering, "sharpened", lambda q: q)
-    assert gain(0).abs().max() < 0.01
+    twin = gain(0)
+    assert twin.abs().max() < 0.01, twin
+    measured(
+        "deep-embedded-clustering",
+        "mutual information with the classes gained over k-means, least of three seeds",
+        figure=gains[:, 1].min().item(),
+        twin=twin[1].item(),
+        bar=0.015,
+        better="higher",
+    )
