@@ -106,7 +106,8 @@ def test_edits() -> None:
 
 @pytest.mark.behaviour
 def test_the_decoder_fights_the_ternary_critic(measured) -> None:
-    """FIGURES"""
+    """700 steps, seed 0: 0.505, and 0.674 where the decoder does not fight (chance is 0.333); held-out error 0.084 and
+    0.078."""
     figures = []
     for arguments in ({}, {"adversarial_weight": 0.0}):
         recipe = gencore.recipe("ian", steps=700, **arguments)
@@ -116,10 +117,8 @@ def test_the_decoder_fights_the_ternary_critic(measured) -> None:
         with torch.no_grad():
             figures.append(objective.loss(model, "critic", {"x": x}).metrics["accuracy"].item())
             error = (model.reconstruct(x) - x).square().mean().item()
-        print(figures, error)
         assert error < 0.15
     assert figures[0] > 0.36
-    assert math.isfinite(error)
     measured(
         "ian",
         "share of held-out real, drawn and rebuilt digits that the critic tells apart, of three kinds",

@@ -72,7 +72,8 @@ def test_real_data_have_no_code() -> None:
 
 @pytest.mark.behaviour
 def test_an_encoder_of_image_errors_rebuilds_better_than_one_of_codes(measured) -> None:
-    """FIGURES"""
+    """800 and 600 steps, seed 0: error over that against others 0.0053, of an encoder trained on codes 0.0074; of real
+    held-out digits 0.167 against 0.182."""
     figures = {}
     for space in ("data", "code"):
         recipe = gencore.recipe("aegan", steps=800, inverter_steps=600, space=space)
@@ -82,8 +83,8 @@ def test_an_encoder_of_image_errors_rebuilds_better_than_one_of_codes(measured) 
             image, x = model.generate(z), held_out()
             figures[space] = error_over_shuffled(model.reconstruct(image), image)
             figures[f"real {space}"] = (model.reconstruct(x) - x).square().mean().item()
-            print(space, figures)
-    assert figures["data"] < 0.1
+    assert figures["data"] < 0.05
+    assert figures["real data"] < 0.24
     measured(
         "aegan",
         "error of rebuilt generated images over that of an encoder trained on codes",

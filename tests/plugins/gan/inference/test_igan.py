@@ -70,7 +70,7 @@ def test_an_edit_by_hand() -> None:
 @pytest.mark.behaviour
 def test_the_hybrid_is_better_than_either_half(measured) -> None:
     """FIGURES"""
-    recipe = gencore.recipe("igan", steps=800, inverter_steps=600)
+    recipe = gencore.recipe("igan", steps=1800, inverter_steps=500)
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     x = held_out()
     with torch.no_grad():
