@@ -68,7 +68,8 @@ def test_the_critic_sees_the_code() -> None:
 @pytest.mark.behaviour
 def test_the_encoder_inverts_the_generator(measured) -> None:
     """1000 steps, seed 0: 0.405, and 0.543 after 1800; untrained 0.11. With an encoder that stays as it was drawn
-    0.242: the generator then comes to meet it. Error of rebuilt held-out digits over that against others: 0.51 after 1800."""
+    0.242: the generator then comes to meet it. Error of rebuilt held-out digits over that against
+    others: 0.51 after 1800."""
     recipe = gencore.recipe("bigan", steps=1000)
     page = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     (stage,) = recipe.stages

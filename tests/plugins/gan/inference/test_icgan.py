@@ -71,8 +71,8 @@ def test_an_edit_keeps_the_code_and_takes_the_class() -> None:
 @pytest.mark.behaviour
 def test_an_edited_digit_has_the_new_class_and_keeps_its_code(measured) -> None:
     """1000, 400 and 100 steps, seed 0: edited digits are of the new class in 1.000 (which says nothing of the encoder:
-    the conditional GAN draws the class); corr 0.628, with an untrained encoder -0.000; error of a rebuilt held-out digit
-    0.27 of that against another."""
+    the conditional GAN draws the class); corr 0.628, with an untrained encoder -0.000; error of a rebuilt held-out
+    digit 0.27 of that against another."""
     recipe = gencore.recipe("icgan", steps=1000, encoder_steps=400, class_steps=100)
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     x, to = held_out(), torch.arange(397) % 10

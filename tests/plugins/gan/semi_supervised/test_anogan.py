@@ -67,19 +67,21 @@ def test_what_is_normal() -> None:
 @pytest.mark.behaviour
 def test_anomalies_have_no_code(measured) -> None:
     """FIGURES"""
-    recipe = gencore.recipe("anogan", steps=600, search_steps=100, search_rate=0.05)
+    recipe = gencore.recipe(
+        "anogan", steps=1200, search_steps=150, search_rate=0.05, normal_classes=tuple(range(1, 10))
+    )
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     source = digits("test")
     scores = model.anomaly_scores(source.x)
     starts = model.generate(model.draw_prior(gencore.Noise(0, 0, len(source.x)))).detach()
     random = (source.x - starts).abs().flatten(1).sum(1)
-    figure, twin = auroc(scores, source.label != 0), auroc(random, source.label != 0)
+    figure, twin = auroc(scores, source.label == 0), auroc(random, source.label == 0)
     print(figure, twin)
     measured(
         "anogan",
-        "AUROC of digits other than 0, for a model of zeros; the twin takes a random code for the found one",
+        "AUROC of zeros, for a model of all other digits; the twin takes a random code for the found one",
         figure=figure,
         twin=twin,
-        bar=0.9,
+        bar=0.8,
         better="higher",
     )

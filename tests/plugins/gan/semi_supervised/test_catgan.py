@@ -90,7 +90,7 @@ def test_unlabelled_digits_help(measured) -> None:
     labels alone, same network: 0.834, 0.844, 0.841. One run's gap of 0.03 is two standard errors of 397 digits."""
     source, figures = digits("test"), []
     for weight in (1.0, 0.0):
-        recipe = gencore.recipe("catgan", steps=800, num_labels=50, unlabelled_weight=weight)
+        recipe = gencore.recipe("catgan", steps=1200, num_labels=50, unlabelled_weight=weight)
         model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
         with torch.no_grad():
             figures.append((model.classify(source.x) == source.label).float().mean().item())
