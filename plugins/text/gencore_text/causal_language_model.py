@@ -80,6 +80,7 @@ class CausalNetwork(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=options.eps)
         small_weights(self)
         for block in self.blocks:
+            assert isinstance(block, Block)
             for layer in (block.attention.output, block.down):
                 nn.init.normal_(layer.weight, std=0.02 / (2 * config.layers) ** 0.5)
 

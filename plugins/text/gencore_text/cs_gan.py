@@ -53,7 +53,8 @@ SOURCE = Tokens(length=9, words=WORDS)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CSGANConfig(SequenceConfig):
-    """`data_shape`: (tokens of a target, how many there are). `condition`: the source. `width`: of vectors and GRUs."""
+    """`data_shape`: (tokens of a target, how many there are). `condition`: the source. `width`: of vectors and GRUs; the
+    critic has half of it."""
 
     data_shape: tuple[int, int] = (9, NUM_TOKENS)
     condition: Tokens = SOURCE
@@ -139,8 +140,9 @@ class CSGAN(SequenceModel):
 
     def __init__(self, config: CSGANConfig) -> None:
         super().__init__(config)
-        sizes = config.condition.size, config.data_shape[1], config.width
-        self.generator, self.critic = Translator(*sizes), PairCritic(*sizes)
+        sizes = config.condition.size, config.data_shape[1]
+        self.generator = Translator(*sizes, config.width)
+        self.critic = PairCritic(*sizes, config.width // 2)
 
     @property
     def condition(self) -> Tokens:

@@ -233,8 +233,8 @@ def masked_language_model(
     *,
     config: MaskedLanguageModelConfig = CONFIG,
     steps: int = 2000,
-    batch_size: int = 32,
-    learning_rate: float = 2e-3,
+    batch_size: int = 64,
+    learning_rate: float = 4e-3,
     share: float = 0.15,
 ) -> Recipe:
     """One phase, one stage. `share`: of the tokens that are chosen, in (0, 1]."""
