@@ -39,6 +39,7 @@ OTHER: dict[str, Any] = {
     "width": 16,
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
+    ("dr-gan", "poses"): (-0.5, 0.5),
     ("cs-gan", "vocabulary"): tuple(f"word {number}" for number in range(15)),
     ("calogan", "data_shape"): (504,),
     ("calogan", "layers"): ((6, 9), (3, 24)),
