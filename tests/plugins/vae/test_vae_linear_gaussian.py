@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import linear_gaussian as truth
 import pytest
@@ -97,14 +98,46 @@ def posterior_only(made: gencore.Recipe, steps: int) -> gencore.Recipe:
     return dataclasses.replace(made, stages=(dataclasses.replace(stage, phases=(phase,), steps=steps),))
 
 
-@pytest.mark.behaviour
-@pytest.mark.parametrize(("system", "closes"), [("iaf-vae", True), ("vae", False)])
-def test_training_finds_the_best_posterior(system: str, closes: bool) -> None:
-    """Measured gaps after 2000 steps: 0.003 with the flow, 1.20 for the twin without it (its floor is 1.147)."""
-    flow = {"likelihood": "gaussian", "flow_steps": 1, "flow_hidden": (), "context_dim": 2} if closes else {}
-    made = posterior_only(truth.recipe(system, batch_size=128, learning_rate=1e-2, **flow), steps=1500)
-    trainer = gencore.Trainer(made, arrays(truth.draw(20_000)), cpu=True)
+def with_the_true_decoder(made: gencore.Recipe, seed: int = 0) -> Any:
+    """Trained on draws from the truth, the decoder given."""
+    trainer = gencore.Trainer(made, arrays(truth.draw(20_000)), seed=seed, cpu=True)
     truth.set_true_decoder(trainer.model)
-    left = gap(trainer.fit().eval(), 1)
-    assert (left < 0.1) == closes, left
-    assert left > (-0.05 if closes else truth.GAP - 0.06)
+    return trainer.fit().eval()
+
+
+def trained_gap(system: str, **flow: Any) -> float:
+    """What the best posterior that training finds for the true decoder misses, nats."""
+    made = posterior_only(truth.recipe(system, batch_size=128, learning_rate=1e-2, **flow), steps=1500)
+    return gap(with_the_true_decoder(made), 1)
+
+
+@pytest.mark.behaviour
+def test_training_finds_the_best_posterior(measured) -> None:
+    """Measured gaps after 2000 steps: 0.003 with the flow, 1.20 for the twin without it (its floor is 1.147)."""
+    left = trained_gap("iaf-vae", likelihood="gaussian", flow_steps=1, flow_hidden=(), context_dim=2)
+    twin = trained_gap("vae")
+    assert left > -0.05
+    assert twin > truth.GAP - 0.06
+    measured("iaf-vae", "nats that the bound misses log p(x) by", figure=left, twin=twin, bar=0.1, better="lower")
+
+
+def importance_gap(num_samples: int, seed: int = 0) -> float:
+    """What L_20 misses with the diagonal posterior that is the best for L_k, nats."""
+    made = posterior_only(truth.recipe("vae", batch_size=64, learning_rate=1e-2), steps=600)
+    objective = gencore.recipe("iwae", num_samples=num_samples, binarization="none").stages[0].objective
+    stage = dataclasses.replace(made.stages[0], objective=objective)
+    return gap(with_the_true_decoder(dataclasses.replace(made, stages=(stage,)), seed), 20)
+
+
+@pytest.mark.behaviour
+def test_a_posterior_trained_for_many_samples_serves_them_better(measured) -> None:
+    """The weights of many samples make up for a wide posterior, not for a narrow one. Twin: trained for L_1, the VAE's
+    bound. Two seeds: 0.121 and 0.109; the twin 0.310 and 0.234."""
+    measured(
+        "iwae",
+        "nats that the bound of 20 samples misses log p(x) by; twin: trained with one",
+        figure=importance_gap(20),
+        twin=importance_gap(1),
+        bar=0.17,
+        better="lower",
+    )
