@@ -48,11 +48,18 @@ def used(model: Any) -> float:
     return perplexity(codes.bincount(minlength=model.config.num_codes).float()).item()
 
 
-def test_every_residual_book_takes_some_of_the_error() -> None:
-    """Four books of 16 codes against their own first one: 16 codes a place."""
+def test_every_residual_book_takes_some_of_the_error(measured) -> None:
+    """Four books of 16 codes against their own first one, the twin: 16 codes a place."""
     errors = errors_by_depth(trained("residual-vq-vae"))
     assert errors == sorted(errors, reverse=True), errors
-    assert errors[-1] < 0.75 * errors[0], errors
+    measured(
+        "residual-vq-vae",
+        "error of four books over that of the first alone",
+        figure=errors[-1] / errors[0],
+        twin=1.0,
+        bar=0.75,
+        better="lower",
+    )
 
 
 def test_book_dropout_makes_the_first_book_serve_alone() -> None:
@@ -62,12 +69,19 @@ def test_book_dropout_makes_the_first_book_serve_alone() -> None:
     assert with_dropout[0] < 0.9 * without[0], (with_dropout, without)
 
 
-def test_groups_name_more_points_than_one_book_of_as_many_vectors() -> None:
+def test_groups_name_more_points_than_one_book_of_as_many_vectors(measured) -> None:
     """16^4 points from four groups of 16 codes. Twin: 64 codes in one book, which holds four times the numbers."""
     grouped, single = trained("grouped-vq-vae"), trained("vq-vae", num_codes=64, kmeans_iterations=10)
     with torch.no_grad():
         errors = [error(model, model.encode(held_out())) for model in (grouped, single)]
-    assert errors[0] < 0.8 * errors[1], errors
+    measured(
+        "grouped-vq-vae",
+        "error over that of one book of 64 codes",
+        figure=errors[0] / errors[1],
+        twin=1.0,
+        bar=0.8,
+        better="lower",
+    )
 
 
 @pytest.mark.parametrize(("kmeans_iterations", "holds"), [(10, True), (0, False)])
@@ -81,8 +95,16 @@ def test_k_means_begins_with_all_codes_in_use(kmeans_iterations: int, holds: boo
     assert perplexity > 20 if holds else perplexity < 5, perplexity
 
 
-def test_cosine_codes_stay_in_use_without_restart() -> None:
+def test_cosine_codes_stay_in_use_without_restart(measured) -> None:
     """40 of 64 codes after 300 steps. Twin: the same codebook by gradient, with the lengths left in: 10."""
     cosine = trained("cosine-vq-vae", steps=300)
     euclidean = trained("vq-vae", steps=300, update="gradient", code_dim=8)
-    assert used(cosine) > 25 > 17 > used(euclidean), (used(cosine), used(euclidean))
+    assert used(euclidean) < 17, used(euclidean)
+    measured(
+        "cosine-vq-vae",
+        "perplexity of 64 codes without restart",
+        figure=used(cosine),
+        twin=used(euclidean),
+        bar=25,
+        better="higher",
+    )
