@@ -64,9 +64,9 @@ FAR = 5.0  # GeV between energies from which the critic sees a flag
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CaloGANConfig(ModelConfig):
-    """`data_shape`: (all cells,); `layers`: those of each layer, (eta, phi), or None for one of LAYOUTS. `hidden`: widths
-    of dense layers, `width`: maps of each stream's locally connected layer. `condition`: the energy asked for, in GeV as
-    the cells."""
+    """`data_shape`: (all cells,); `layers`: those of each layer, (eta, phi), or None for one of LAYOUTS. `hidden`:
+    widths of dense layers, `width`: maps of each stream's locally connected layer. `condition`: the energy asked for,
+    in GeV as the cells."""
 
     data_shape: tuple[int, ...] = (126,)
     layers: tuple[tuple[int, int], ...] | None = None
