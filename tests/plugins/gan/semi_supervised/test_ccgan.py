@@ -92,7 +92,8 @@ def test_bad_arguments() -> None:
 
 @pytest.mark.behaviour
 def test_holes_are_filled_as_the_context_wants(measured) -> None:
-    """FIGURES"""
+    """500 steps, seed 0: 0.898, from another digit's context 1.245; std in the hole over the truth's 0.80. Accuracy
+    with 100 labels 0.882: what the game adds to it is within the noise of 397 digits, so it is no bar."""
     recipe = gencore.recipe("ccgan", steps=500)
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     x, train = digits("test").x, digits("train").x
@@ -105,8 +106,8 @@ def test_holes_are_filled_as_the_context_wants(measured) -> None:
     twin = ((strange - x)[hole].abs().mean() / mean).item()
     figure = (error / mean).item()
     accuracy = (model.classify(x) == digits("test").label).float().mean().item()
-    print(figure, twin, spread, accuracy)
-    assert spread > 0.7
+    assert spread > 0.6
+    assert accuracy > 0.8
     measured(
         "ccgan",
         "L1 in the hole over that of the mean digit; the twin is filled from another digit's context",
