@@ -66,7 +66,8 @@ def test_what_is_normal() -> None:
 
 @pytest.mark.behaviour
 def test_anomalies_have_no_code(measured) -> None:
-    """FIGURES"""
+    """1200 and 150 steps, seed 0: 0.840, twin 0.495. A model of zeros alone finds the others with 1.000, but so does the
+    distance to any of its samples, 0.996: one class is no test of the search."""
     recipe = gencore.recipe(
         "anogan", steps=1200, search_steps=150, search_rate=0.05, normal_classes=tuple(range(1, 10))
     )
@@ -76,12 +77,11 @@ def test_anomalies_have_no_code(measured) -> None:
     starts = model.generate(model.draw_prior(gencore.Noise(0, 0, len(source.x)))).detach()
     random = (source.x - starts).abs().flatten(1).sum(1)
     figure, twin = auroc(scores, source.label == 0), auroc(random, source.label == 0)
-    print(figure, twin)
     measured(
         "anogan",
         "AUROC of zeros, for a model of all other digits; the twin takes a random code for the found one",
         figure=figure,
         twin=twin,
-        bar=0.8,
+        bar=0.7,
         better="higher",
     )
