@@ -66,8 +66,8 @@ def test_what_is_normal() -> None:
 
 @pytest.mark.behaviour
 def test_anomalies_have_no_code(measured) -> None:
-    """1200 and 150 steps, seed 0: 0.840, twin 0.495. A model of zeros alone finds the others with 1.000, but so does the
-    distance to any of its samples, 0.996: one class is no test of the search."""
+    """1200 and 150 steps, seed 0: 0.840, twin 0.495. A model of zeros alone finds the others with 1.000, but so does
+    the distance to any of its samples, 0.996: one class is no test of the search."""
     recipe = gencore.recipe(
         "anogan", steps=1200, search_steps=150, search_rate=0.05, normal_classes=tuple(range(1, 10))
     )
