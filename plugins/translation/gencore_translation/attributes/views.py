@@ -15,10 +15,10 @@ from torch import Tensor
 
 from gencore.conditions import ClassLabel
 from gencore.data import subset, unpaired
-from gencore.data.by_class import of_classes
+from gencore.data.by_class import labels_of, of_classes
 from gencore.data.source import Batch
 from gencore.data.toys.face_painting import Faces, landmarks, paint
-from gencore.data.toys.faces import identities
+from gencore.data.toys.faces import frontal_pairs, identities, with_landmark_maps
 from gencore.data.toys.rendered import Rendered
 from gencore.data.views import View
 from gencore.errors import GencoreError
@@ -116,3 +116,50 @@ def few_pairs(source: Any, paired: int) -> Any:
     """Pairs (x, x_input) as two streams: the first `paired` of them over and over, and all, to be used without what
     belongs together (x_b, x_input_b)."""
     return unpaired(subset(source, torch.arange(min(paired, len(source)))), source)
+
+
+def in_age_groups(source: Any, groups: int) -> Any:
+    """Pictures whose `label` is the age group; toy faces get it from their age, in `groups` equal parts of [0, 1].
+
+    Raises GencoreError for another source with another number of classes.
+    """
+    if is_toy(source):
+        label = (source.further["age"] * groups).long().clamp(0, groups - 1)
+        return dataclasses.replace(
+            source,
+            further={**source.further, "label": label},
+            num_classes=groups,
+            conditions=(ClassLabel(count=groups), *source.conditions[1:]),
+        )
+    if source.num_classes != groups:
+        raise GencoreError(
+            f"{source.name} has {source.num_classes} classes; expected {groups} age groups (num_groups)."
+        )
+    return source
+
+
+def profiles(source: Any, paired: int) -> Any:
+    """Few pairs of a photograph x_input and the frontal view x, beside all photographs and frontal views, unrelated.
+
+    Toy faces with a yaw of 0.4 and more are painted anew as pairs; other data come as pairs.
+    """
+    if is_toy(source) and "x_input" not in source.further:
+        turned = source.further["yaw"].abs() >= 0.4
+        if not turned.any():
+            raise GencoreError(f"{source.name} has no face with a yaw of 0.4 and more: nothing to turn to the front.")
+        return few_pairs(subset(frontal_pairs(source), turned.nonzero()[:, 0]), paired)
+    return few_pairs(source, paired)
+
+
+def talking(source: Any, people: int, shots: int) -> Any:
+    """Episodes of persons: a frame x, its landmarks' maps x_input, the person `label`, and `shots` other frames.
+
+    Toy faces are painted anew as frames of `people` persons of one age, without glasses; other data have landmark maps
+    as x_input and `people` classes.
+    """
+    if is_toy(source) and "x_input" not in source.further:
+        still = {"age": torch.full((len(source),), 0.2), "glasses": torch.zeros(len(source))}
+        source = with_landmark_maps(repainted(source, people, **still))
+    if source.num_classes != people:
+        raise GencoreError(f"{source.name} has {source.num_classes} classes; expected {people} persons (num_people).")
+    return Episodes(source, labels_of(source), shots)
