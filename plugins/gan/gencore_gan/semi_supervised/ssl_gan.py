@@ -10,6 +10,9 @@ l(x), L(x) = logsumexp_k l_k(x), Z = exp L and sp(u) = log(1 + exp(u)):
 The halves are the authors' code's, as are noise and weight normalisation in the critic.
 
 Deviations: the generator has no batch normalisation, and its output layer no weight normalisation.
+
+On the 8 x 8 digits with 20 labels the game has not helped: 0.71 of the test digits named right after 1500 steps, and
+0.79 by the labels alone (seed 0). The tests hold the losses, not a gain.
 """
 
 from __future__ import annotations
