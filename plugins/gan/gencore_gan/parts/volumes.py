@@ -4,6 +4,7 @@ twice, and back (Wu et al. 2016, arXiv:1610.07584, section 3.1, whose grids of 6
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class VolumeGAN(Model):
 
     config_class = VolumeGANConfig
     config: VolumeGANConfig
-    regions = ("generator", "critic")
+    regions: ClassVar[tuple[str, ...]] = ("generator", "critic")
 
     def __init__(self, config: VolumeGANConfig) -> None:
         super().__init__(config)

@@ -58,7 +58,10 @@ SYSTEM = SystemSpec(
 )
 
 UNIT = 10.0  # GeV that the networks count as 1
-LAYOUTS = {(126,): ((3, 24), (6, 6), (6, 3)), (504,): ((3, 96), (12, 12), (12, 6))}  # the toy's and the paper's
+LAYOUTS: dict[tuple[int, ...], tuple[tuple[int, int], ...]] = {  # the toy's and the paper's
+    (126,): ((3, 24), (6, 6), (6, 3)),
+    (504,): ((3, 96), (12, 12), (12, 6)),
+}
 FAR = 5.0  # GeV between energies from which the critic sees a flag
 
 
@@ -122,7 +125,7 @@ class Attention(nn.Module):
 
     def forward(self, own: Tensor, before: Tensor) -> Tensor:
         """own (N, 1, eta, phi), before (N, 1, eta', phi') -> (N, 1, eta, phi)."""
-        both = torch.cat([own, F.adaptive_avg_pool2d(before, own.shape[2:])], 1)
+        both = torch.cat([own, F.adaptive_avg_pool2d(before, (own.shape[2], own.shape[3]))], 1)
         return (self.score(both).softmax(1) * both).sum(1, keepdim=True)
 
 
@@ -235,6 +238,7 @@ class EnergyMatched(Objective):
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Showers look real, and deposit what was asked for."""
         energy = condition_of(model, batch)
+        assert energy is not None
         cells = model.generate(model.draw_prior(GlobalNoise.like(batch["x"])), condition=energy)
         off = F.l1_loss(cells.sum(1, keepdim=True), energy)
         game = non_saturating.generator(model.judge(cells, condition=energy))

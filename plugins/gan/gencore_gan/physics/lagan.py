@@ -167,6 +167,7 @@ class FlippedClassification(AuxiliaryClassification):
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Real against generated, and the classes of both."""
         x, label, noise = batch["x"], condition_of(model, batch), GlobalNoise.like(batch["x"])
+        assert label is not None
         with torch.no_grad():
             fake = model.generate(model.draw_prior(noise), condition=label)
         (real, real_class), (judged, fake_class) = model.critic(x), model.critic(fake)
