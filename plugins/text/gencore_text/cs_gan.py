@@ -53,8 +53,8 @@ SOURCE = Tokens(length=9, words=WORDS)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CSGANConfig(SequenceConfig):
-    """`data_shape`: (tokens of a target, how many there are). `condition`: the source. `width`: of vectors and GRUs; the
-    critic has half of it."""
+    """`data_shape`: (tokens of a target, how many there are). `condition`: the source. `width`: of vectors and GRUs,
+    half of it for the critic."""
 
     data_shape: tuple[int, int] = (9, NUM_TOKENS)
     condition: Tokens = SOURCE

@@ -116,7 +116,10 @@ def trained(seed: int, steps: int, **overrides: Any) -> Any:
 
 @pytest.mark.behaviour
 def test_fills_in_what_both_sides_say(measured: Any) -> None:
-    """PLACEHOLDER"""
+    """The seventh word masked; no guess from the left side alone can be nearer than 0.569, H(left) - H(both).
+
+    600 steps, seeds 0, 1: untrained 2.91, 2.94; page 0.087, 0.062. Made causal, 800 steps of half the batch: 0.624.
+    """
     measured(
         "masked-language-model",
         "divergence of a filled-in word's distribution from the grammar's own, nats",
@@ -127,4 +130,4 @@ def test_fills_in_what_both_sides_say(measured: Any) -> None:
     )
 
 
-STEPS, BAR = 700, 0.3
+STEPS, BAR = 600, 0.45

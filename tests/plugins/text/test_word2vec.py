@@ -156,7 +156,7 @@ def analogies(model: Any) -> float:
     return right / total
 
 
-STEPS = 1000
+STEPS = 500
 
 
 @pytest.mark.behaviour
