@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import gencore
 from gencore.adversarial.losses import hinge
 from gencore.adversarial.penalties import gradient_norms
+from gencore.data import digits
 from gencore_gan.objectives.sn_gan import SNGAN, SNGANConfig, iterate_critic
 from gencore_gan.parts.spectral import SpectralConv2d, SpectralLinear, spectrally_normalised
 
@@ -74,3 +78,52 @@ def test_the_vectors_follow_the_critics_steps_alone() -> None:
 def test_bad_arguments(name: str, value: object) -> None:
     with pytest.raises(gencore.GencoreError, match=name):
         gencore.recipe("sn-gan", **{name: value})
+
+
+SMALL = {"steps": 160, "critic_steps": 5, "width": 8, "batch_size": 16, "learning_rate": 2e-4}
+"""The paper's rate and critic steps (setting C): the power iteration needs some hundred rounds to catch up."""
+
+
+class PlainSNGAN(SNGAN):
+    """The twin: the same layers, their weights as they are."""
+
+    def __init__(self, config: SNGANConfig) -> None:
+        super().__init__(config)
+        for place, layer in enumerate(self.critic):
+            if isinstance(layer, SpectralConv2d):
+                sizes = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding
+                self.critic[place] = nn.Conv2d(*sizes)
+            elif isinstance(layer, SpectralLinear):
+                self.critic[place] = nn.Linear(layer.in_features, layer.out_features)
+
+
+@torch.no_grad()
+def responses(layer: nn.Module) -> torch.Tensor:
+    """The matrix (inputs of one place, outputs) by which a layer answers, from its answers to unit inputs."""
+    if isinstance(layer, nn.Linear):
+        return layer(torch.eye(layer.in_features)) - layer.bias
+    count, (size, _), margin = layer.in_channels, layer.kernel_size, layer.stride[0] - layer.padding[0]
+    patches = torch.eye(count * size * size).view(-1, count, size, size)
+    return layer(F.pad(patches, (margin,) * 4))[:, :, 1, 1] - layer.bias
+
+
+def largest_deviation(model: type[SNGAN]) -> float:
+    """Of a trained critic's layers' spectral norms from 1."""
+    recipe = dataclasses.replace(gencore.recipe("sn-gan", **SMALL), model=model)
+    critic = gencore.Trainer(recipe, digits("train"), cpu=True).fit().critic
+    layers = [layer for layer in critic if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return max(abs(torch.linalg.matrix_norm(responses(layer), 2).item() - 1) for layer in layers)
+
+
+@pytest.mark.behaviour
+def test_every_layer_stays_of_norm_one(measured) -> None:
+    """Seed 0: 0.012 after 800 rounds; the twin 0.14. By 600 rounds three seeds have 0.02 to 0.054; without any round
+    (u as it is drawn) a layer has a norm of 10."""
+    measured(
+        "sn-gan",
+        "largest deviation of a critic layer's spectral norm from 1 after training",
+        figure=largest_deviation(SNGAN),
+        twin=largest_deviation(PlainSNGAN),
+        bar=0.05,
+        better="lower",
+    )
