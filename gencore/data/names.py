@@ -36,7 +36,7 @@ BUILT_IN = tuple(
         ("diagrams", "series of panels with a rule", f"{_TOYS}.diagrams:diagrams"),
         ("cipher", "sentences and their translation", f"{_TOYS}.cipher:cipher"),
         ("grammar", "sentences of a small language of known entropy", f"{_TOYS}.grammar:grammar"),
-        ("photos", "crops of photographs (needs scikit-image and scikit-learn)", f"{_TOYS}.photos:photos"),
+        ("photos", "crops of photographs (needs scikit-learn)", f"{_TOYS}.photos:photos"),
     )
 )
 

@@ -18,7 +18,7 @@ import gencore
 from gencore.compilation import compile_regions
 from gencore.conditions import of_batch
 from gencore.config import from_json, to_json
-from gencore.data import Batches, open_source
+from gencore.data import Batches, open_source, resized
 from gencore.errors import GencoreError
 from gencore.model import Model, parameters_of
 from gencore.objective import Batch
@@ -40,9 +40,10 @@ def tiny_recipe(system: str, steps: int = 4) -> Recipe:
 
 
 def tiny_source(recipe: Recipe) -> Any:
-    """The recipe's own data, resized to the tiny model's images."""
-    shape = recipe.config.data_shape  # type: ignore[attr-defined]
-    return open_source(recipe.data, image_size=shape[-1] if len(shape) == 3 else None)
+    """The recipe's own data, resized to the tiny model's images where they are of another size."""
+    shape = tuple(recipe.config.data_shape)  # type: ignore[attr-defined]
+    source = open_source(recipe.data)
+    return source if tuple(source.shape) == shape or len(shape) != 3 else resized(source, shape[-1])
 
 
 def train_tiny(system: str, batch_size: int) -> dict[str, Tensor]:

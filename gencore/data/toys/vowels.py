@@ -69,13 +69,12 @@ class Vowels:
         return {**self.clips.fetch(indices), "vowel": self.vowel[indices]}
 
 
-def vowels(num_clips: int = 2000, *, seed: int = 0) -> Vowels:
-    """Clips of 0.28 s; clip i has vowel i % 5 and speaker i // 5 % 4, and depends on (seed, i) alone.
-
-    For the command line, save them: `numpy.savez("vowels.npz", x=source.clips.x, label=source.clips.label)`.
-    Raises GencoreError for num_clips < 1.
+def vowels(num_clips: int = 2000, *, seed: int = 0, split: str = "train") -> Vowels:
+    """Clips of 0.28 s as log-spectrograms; clip i has vowel i % 5 and speaker i // 5 % 4, and depends on (seed, i)
+    alone. Raises GencoreError for num_clips < 1 and for a split other than "train" and "test".
     """
     vowel, speaker = _spoken(num_clips)
+    seed = split_seed(seed, split)
     parts = [
         spectrogram(synthesise(vowel[part], speaker[part], seed=seed, first=int(part[0])))
         for part in torch.arange(num_clips).split(500)

@@ -36,8 +36,6 @@ SYSTEM = SystemSpec(
     roles=("encoder", "generator"),
     claims=("compiles", "exact-data-parallel", "conditional"),
     tiny={
-        "data_shape": (1, 8, 8),
-        "num_classes": 10,
         "num_codes": 8,
         "code_dim": 4,
         "width": 8,
@@ -181,4 +179,5 @@ def speech_vq_vae(
         config=config,
         stages=(Stage(name="autoencoder", objective=objective, phases=(phase,), steps=steps),),
         batch_size=batch_size,
+        data="vowels",
     )
