@@ -4,9 +4,9 @@
 An encoder makes of a picture x of person y in pose p a code f(x) and a weight w(x) in (0, 1); a decoder makes of f, any
 pose c and noise z the same person in that pose. The critic has a head for N persons and one further class, "made", and
 one for poses:
-    critic      CE(person(x), y) + CE(pose(x), p) + CE(person(G(f, c, z)), N)                        (equations 5 and 6)
-    generator   person_weight CE(person(G(f, c, z)), y) + pose_weight CE(pose(G(f, c, z)), c)              (equation 7)
-Several pictures x_1 ... x_n of a person have one code                                                     (equation 8)
+    critic      CE(person(x), y) + CE(pose(x), p) + CE(person(G(f, c, z)), N)
+    generator   person_weight CE(person(G(f, c, z)), y) + pose_weight CE(pose(G(f, c, z)), c)
+Several pictures x_1 ... x_n of a person have one code
     f = sum_i w_i f_i / sum_i w_i
 so that f depends on c, and with it on the pose of x, only as far as the person does.
 

@@ -2,9 +2,9 @@
 Networks", arXiv:1702.01983).
 
 A conditional GAN makes faces G(z, y) of an age group y. For a given face x of group y_0
-    z_0 = E(x), E trained on made pairs: E |E(G(z, y)) - z|^2                                          (section 2.2.1)
-    z*  = argmin_z |FR(x) - FR(G(z, y_0))|^2 + prior_weight |z|^2 / 2, from z_0, by L-BFGS             (equation 2)
-    the face at another age: G(z*, y)                                                                  (section 2)
+    z_0 = E(x), E trained on made pairs: E |E(G(z, y)) - z|^2
+    z*  = argmin_z |FR(x) - FR(G(z, y_0))|^2 + prior_weight |z|^2 / 2, from z_0, by L-BFGS
+    the face at another age: G(z*, y)
 with FR a fixed face recogniser; the paper's baseline searches the pixels instead.
 
 Deviations: FR reads the toy face's identity, is trained in a stage of its own (the paper has OpenFace); small

@@ -6,7 +6,7 @@ Pictures with an object (glasses) and pictures without, never of the same face. 
     Ax', Be'    the reconstructions, decoded from (A, u) and (B, 0)
     Bx, Ae      the exchange, decoded from (B, u) and (A, 0)
     translator  recon_weight [ |Ax - Ax'| + |Be - Be'| ] + null_weight |e| - E D_with(Bx) - E D_without(Ae)
-                + parallelogram_weight |Ax + Be - Bx - Ae|                                             (section 3.3)
+                + parallelogram_weight |Ax + Be - Bx - Ae|
     critics     E D_with(Bx) - E D_with(Ax), and the same for D_without; weights clipped to [-c, c]
 with |.| the mean over pixels. Zero, not e, is decoded wherever there is no object, so that B must hold all of the face.
 
