@@ -187,11 +187,13 @@ def _search(first: Tensor, loss: Callable[[Tensor], Tensor], search: Search) -> 
     optimizer: torch.optim.Optimizer
     if search.method == "lbfgs":
         tries = 25 * max(1, search.steps)  # torch's line search takes 25 at most; its own limit would end it early
-        options = {"max_iter": search.steps, "max_eval": tries, "line_search_fn": "strong_wolfe"}
-        optimizer, calls = torch.optim.LBFGS([z], lr=search.learning_rate, **options), min(1, search.steps)
+        optimizer = torch.optim.LBFGS(
+            [z], lr=search.learning_rate, max_iter=search.steps, max_eval=tries, line_search_fn="strong_wolfe"
+        )
+        calls = min(1, search.steps)
     else:
         optimizer, calls = torch.optim.Adam([z], lr=search.learning_rate), search.steps
     for _ in range(calls):
-        optimizer.step(lambda: evaluate().sum())  # type: ignore[arg-type]
+        optimizer.step(lambda: evaluate().sum())
     evaluate()
     return best, least, first_losses

@@ -167,7 +167,9 @@ class AsymmetricTraining(Objective):
 
     def classifier(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Cross-entropy on real data, nats."""
-        return Loss(cross_entropy(model.classifier(batch["x"]), condition_of(model, batch)))
+        label = condition_of(model, batch)
+        assert label is not None
+        return Loss(cross_entropy(model.classifier(batch["x"]), label))
 
     def autoencoder(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """KL, pairs and matching; no cross-entropy."""

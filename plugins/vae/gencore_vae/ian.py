@@ -173,10 +173,8 @@ class Introspection(Objective):
             z = model.encode(x).draw(noise)[0]
         rebuilt, new = model.generate(z), model.generate(model.draw_prior(noise))
         likeness = self.likeness(model, x, rebuilt)
-        game = sum(
-            cross_entropy(kinds, torch.full_like(kinds[:, 0], REAL, dtype=torch.int64))
-            for kinds in (model.kinds(new), model.kinds(rebuilt))
-        )
+        kinds = model.kinds(torch.cat([new, rebuilt]))
+        game = 2 * cross_entropy(kinds, torch.full_like(kinds[:, 0], REAL, dtype=torch.int64))
         linear = [module.weight for module in model.decoder.modules() if isinstance(module, nn.Linear)]
         total = likeness + self.weights["adversarial_weight"] * game
         total = total + self.weights["orthogonal_weight"] * orthogonality(linear)

@@ -105,7 +105,9 @@ class ReadClass(Objective):
 
     def classifier(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Cross-entropy, nats."""
-        return Loss(cross_entropy(model.classifier(batch["x"].flatten(1)), condition_of(model, batch)))
+        label = condition_of(model, batch)
+        assert label is not None
+        return Loss(cross_entropy(model.classifier(batch["x"].flatten(1)), label))
 
 
 def icgan(

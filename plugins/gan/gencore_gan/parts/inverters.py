@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -25,7 +25,7 @@ class FeatureGAN(Model):
 
     config_class = DenseGANConfig
     config: DenseGANConfig
-    regions = ("generator", "critic")
+    regions: ClassVar[tuple[str, ...]] = ("generator", "critic")
 
     def __init__(self, config: DenseGANConfig) -> None:
         super().__init__(config)

@@ -88,7 +88,7 @@ class CCGAN(Model):
         self.generator = nn.Sequential(encoder, nn.LeakyReLU(0.2), decoder)
         features = 4 * config.width
         levels = conv_encoder(config.data_shape, width=config.width, outputs=features)
-        trunk = nn.Sequential(*levels[:-1], nn.Dropout(config.dropout), levels[-1], nn.LeakyReLU(0.2))
+        trunk = nn.Sequential(*list(levels)[:-1], nn.Dropout(config.dropout), levels[-1], nn.LeakyReLU(0.2))
         trunk.append(nn.Dropout(config.dropout))
         self.critic = nn.ModuleDict(
             {"trunk": trunk, "real": nn.Linear(features, 1), "classes": nn.Linear(features, config.num_classes)}
