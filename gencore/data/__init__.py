@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gencore.data.augmentation import augmented as augmented
     from gencore.data.augmentation import degraded as degraded
     from gencore.data.batches import Batches as Batches
-    from gencore.data.fingerprint import fingerprint as fingerprint
+    from gencore.data.fingerprints import fingerprint as fingerprint
     from gencore.data.names import list_data as list_data
     from gencore.data.opening import open_source as open_source
     from gencore.data.source import Batch as Batch
@@ -42,7 +42,7 @@ _HOME = {
     "augmented": "augmentation",
     "degraded": "augmentation",
     "conditions_of": "source",
-    "fingerprint": "fingerprint",
+    "fingerprint": "fingerprints",
     "Batches": "batches",
     "from_dataset": "sources.dataset",
     "digits": "sources.bundled",

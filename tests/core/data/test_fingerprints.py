@@ -19,7 +19,7 @@ from gencore.data import (
     subset,
     unpaired,
 )
-from gencore.data.fingerprint import check_fingerprint
+from gencore.data.fingerprints import check_fingerprint
 from gencore.errors import GencoreError
 
 
