@@ -88,3 +88,30 @@ def test_cells_must_fit_the_layers() -> None:
         gencore.recipe("calogan", data_shape=(100,))
     with pytest.raises(GencoreError, match="data_shape"):
         gencore.recipe("calogan", layers=((3, 3),))
+
+
+def median_error(model: Any, source: Any) -> float:
+    """The median of |E_dep - E| / E over 1000 showers."""
+    energy = source.further["energy"][:1000]
+    return (model.sample(1000, seed=1, condition=energy).sum(1) / energy[:, 0] - 1).abs().median().item()
+
+
+@pytest.mark.behaviour
+def test_showers_deposit_what_was_asked_for(measured: Any) -> None:
+    """Median error after 200 steps, electromagnetic showers, seed 0 alone: 0.245; without the energy term 6.46,
+    untrained 7.53."""
+    source, errors = showers(4000, particle="electromagnetic", energy=(5.0, 100.0)), []
+    for weight in (0.05, 0.0):
+        recipe = gencore.recipe("calogan", steps=200, latent_dim=128, generator_rate=1e-3, energy_weight=weight)
+        trainer = gencore.Trainer(recipe, source, seed=0, cpu=True)
+        trainer.fit()
+        with trainer.published() as model:
+            errors.append(median_error(model.eval(), source))
+    measured(
+        "calogan",
+        "median error of the deposited energy, relative to the energy asked for",
+        figure=errors[0],
+        twin=errors[1],
+        bar=1.0,
+        better="lower",
+    )
