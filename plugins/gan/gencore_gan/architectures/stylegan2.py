@@ -8,13 +8,15 @@ StyleGAN", arXiv:1912.04958). Mapping, mixing, truncation and the game are those
                  divided by the root of the number of pixels                             (section 3.2, equation 4)
     lazy         R1 at every 16th step of the critic, the path length's term at every 4th of the generator, times 16
                  and 4, so that their weights mean what they would at every step                   (section 3.1)
+    augmentation an option (Karras et al. 2020, arXiv:2006.06676): gencore_gan.parts.augmentation on all that the critic
+                 sees, with a probability that follows r_t = E sign D(x)                 (equation 1 and section 3)
 Over several styles w_l, ||J_w^T y||^2 is the mean over l of that of w_l, as in the paper's code. A regularised step
 has the game's loss too, in one gradient: Adam sees both, as the paper wants, and its rates need no correction.
 
 Deviations: `a` is a plain mean until it has seen 100 batches, where the paper lets it rise from 0; path lengths are
 those of unmixed styles; the last layers of the critic are those of ProGAN; an average of decay 0.99, and channels,
 rate and R1 for small images and trainings of thousands of steps. The paper has no fixed R1: 10 at 1024 pixels,
-less for smaller images.
+less for smaller images. r_t moves the probability after every step, where the paper waits for four.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from gencore.config import check
 from gencore.distributed import process_count, sum_over_processes
 from gencore.noise import GlobalNoise
 from gencore_gan.architectures.stylegan import StyleAdversarial, StyleGAN, StyleGANConfig
+from gencore_gan.parts.augmentation import adapted, augmented
 from gencore_gan.parts.modulated_networks import SkipSynthesis, noise_sides, residual_critic
 from gencore_gan.parts.styles import for_layers, mapping_network
 
@@ -68,6 +71,7 @@ class StyleGAN2(StyleGAN):
 
     config_class = StyleGAN2Config
     config: StyleGAN2Config
+    synthesis: Any  # of another class than StyleGAN's
 
     def __init__(self, config: StyleGAN2Config) -> None:
         Model.__init__(self, config)  # StyleGAN's methods, not its networks
@@ -88,11 +92,40 @@ def path_lengths(images: Tensor, styles: Tensor) -> Tensor:
     return slopes.square().sum(2).mean(1).sqrt()
 
 
+class Augmented:
+    """The model as its critic sees with probability p of a change; `signs`: E sign D of each batch that was judged."""
+
+    condition = None
+
+    def __init__(self, model: Any, p: Tensor) -> None:
+        self.model, self.p, self.signs = model, p, list[Tensor]()
+        self.config, self.draw_prior = model.config, model.draw_prior
+        self.styles, self.synthesise = model.styles, model.synthesise
+
+    def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """Images (N, *data_shape) -> (N,) logits of changed images."""
+        judged: Tensor = self.model.judge(augmented(x, self.p))
+        self.signs.append(judged.detach().float().sign().mean())
+        return judged
+
+
 class LazyStyleAdversarial(StyleAdversarial):
     """StyleGAN's game. Every `r1_every`-th step of the critic has R1, every `path_every`-th of the generator the path
-    length's term; weights of 0 leave them out."""
+    length's term; weights of 0 leave them out. `augmentation_target` 0 leaves augmentation out."""
 
-    def __init__(self, *, r1: float, r1_every: int, path_length: float, path_every: int, mixing: float) -> None:
+    def __init__(
+        self,
+        *,
+        r1: float,
+        r1_every: int,
+        path_length: float,
+        path_every: int,
+        mixing: float,
+        augmentation_target: float = 0.0,
+        augmentation_images: int = 500_000,
+    ) -> None:
+        check(0 <= augmentation_target < 1, "augmentation_target", augmentation_target, "a number in [0, 1)")
+        check(augmentation_images >= 1, "augmentation_images", augmentation_images, "at least 1")
         for name, value in (("r1_every", r1_every), ("path_every", path_every)):
             check(value >= 1, name, value, "at least 1")
         check(path_length >= 0, "path_length", path_length, "0 or more")
@@ -100,25 +133,34 @@ class LazyStyleAdversarial(StyleAdversarial):
         self.penalties = ()  # StyleGAN's R1 is at every step
         self.r1, self.r1_every, self.path_length, self.path_every = r1, r1_every, path_length, path_every
         self.double_backward = (("critic",) if r1 else ()) + (("synthesis",) if path_length else ())
+        self.augmentation_target, self.augmentation_images = augmentation_target, augmentation_images
         self.critic_steps: Tensor
         self.generator_steps: Tensor
         self.path_average: Tensor
         self.path_batches: Tensor
         for name in ("critic_steps", "generator_steps", "path_batches"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
+        self.augmentation: Tensor
         self.register_buffer("path_average", torch.zeros(()))
+        self.register_buffer("augmentation", torch.zeros(()))
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """The game's loss, in turn with R1 times `r1_every`."""
-        loss = super().critic(model, batch)
-        if not self.r1 or self.critic_steps % self.r1_every:
+        view = Augmented(model, self.augmentation) if self.augmentation_target else model
+        loss = super().critic(view, batch)
+        if self.r1 and not self.critic_steps % self.r1_every:
+            term = R1(weight=self.r1 * self.r1_every)(view.judge, batch["x"], batch["x"])
+            loss = Loss(loss.total + term.total, {**loss.metrics, **term.metrics})
+        if not self.augmentation_target:
             return loss
-        term = R1(weight=self.r1 * self.r1_every)(model.judge, batch["x"], batch["x"])
-        return Loss(loss.total + term.total, {**loss.metrics, **term.metrics})
+        overfitting = view.signs[0]
+        metrics = {**loss.metrics, "overfitting": overfitting, "augmentation": self.augmentation.clone()}
+        images = torch.full_like(overfitting, len(batch["x"]))
+        return Loss(loss.total, metrics, (overfitting * images, images))
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """The game's loss, in turn with the path length's term, on half as many pictures, times `path_every`."""
-        game = super().generator(model, batch)
+        game = super().generator(Augmented(model, self.augmentation) if self.augmentation_target else model, batch)
         seen = {"style": game.seen}
         if not self.path_length or self.generator_steps % self.path_every:
             return game._replace(seen=seen)
@@ -141,9 +183,13 @@ class LazyStyleAdversarial(StyleAdversarial):
         return torch.lerp(self.path_average, mean, 1 / (1 + self.path_batches).clamp(max=100))
 
     def after_step(self, model: Any, phase: str, seen: Sequence[Any]) -> None:
-        """Count the step, and move the averages of w and of path lengths, over all processes."""
+        """Count the step, and move the averages of w and of path lengths, or the augmentation, over all processes."""
         if phase == "critic":
             self.critic_steps += 1
+            if self.augmentation_target:
+                signs, images = sum_over_processes(torch.stack([torch.stack(one) for one in seen]).sum(0))
+                share = images.item() / self.augmentation_images
+                self.augmentation.copy_(adapted(self.augmentation, signs / images, self.augmentation_target, share))
             return
         super().after_step(model, phase, [one["style"] for one in seen])
         self.generator_steps += 1
@@ -165,9 +211,13 @@ def stylegan2(
     mixing: float = 0.9,
     learning_rate: float = 1e-3,
     ema_decay: float = 0.99,
+    augmentation_target: float = 0.0,
+    augmentation_images: int = 500_000,
 ) -> Recipe:
     """`r1`, `path_length`: weights of the regularisers, as at every step. `r1_every`, `path_every`: in how many steps
-    they are seen once. `mixing`: the probability that a picture has two codes."""
+    they are seen once. `mixing`: the probability that a picture has two codes. `augmentation_target`: the r_t to hold,
+    for few data (the paper's is 0.6); 0 is no augmentation. `augmentation_images`: in how many images its probability
+    may go from 0 to 1."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.0, 0.99))
     generator = ("mapping", "synthesis")
     phases = (
@@ -175,7 +225,13 @@ def stylegan2(
         Phase(name="generator", parts=generator, optimizer=optimizer),
     )
     objective = LazyStyleAdversarial(
-        r1=r1, r1_every=r1_every, path_length=path_length, path_every=path_every, mixing=mixing
+        r1=r1,
+        r1_every=r1_every,
+        path_length=path_length,
+        path_every=path_every,
+        mixing=mixing,
+        augmentation_target=augmentation_target,
+        augmentation_images=augmentation_images,
     )
     return Recipe(
         name="stylegan2",

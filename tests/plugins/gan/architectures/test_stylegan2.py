@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 import gencore
-from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.noise import Noise
 from gencore_gan.architectures.stylegan2 import LazyStyleAdversarial, StyleGAN2, StyleGAN2Config, path_lengths
@@ -114,6 +113,32 @@ def test_average_of_w_follows(model: StyleGAN2) -> None:
     torch.testing.assert_close(model.style_average, torch.full((6,), 0.01))
 
 
+def test_augmentation(model: StyleGAN2) -> None:
+    """Off by default. On, all that the critic sees is changed with probability p, and r_t moves p after its step."""
+    x, made = torch.rand(8, 2, 16, 16), objective(augmentation_target=0.6, augmentation_images=80, r1=0.0)
+    assert objective().loss(model, "critic", {"x": x}).seen is None
+    nn.init.constant_(model.critic[-1][-1].bias, 50.0)  # sure that all is real
+    judged: list[Tensor] = []
+    model.critic.register_forward_pre_hook(lambda module, inputs: judged.append(inputs[0].detach()))
+    for p in (0.0, 1.0):
+        made.augmentation.fill_(p)
+        seen = made.loss(model, "critic", {"x": x}).seen
+        assert torch.equal(judged[-2], x) == (p == 0)
+    made.augmentation.fill_(0.5)
+    made.after_step(model, "critic", [seen, seen])
+    assert made.augmentation.item() == pytest.approx(0.5 + 16 / 80)
+    nn.init.constant_(model.critic[-1][-1].bias, -50.0)
+    made.after_step(model, "critic", [made.loss(model, "critic", {"x": x}).seen])
+    assert made.augmentation.item() == pytest.approx(0.6)
+    made.path_length = 0.0
+    fakes = []
+    for p in (0.0, 1.0):
+        made.augmentation.fill_(p)
+        totals(model, made, "generator", x)
+        fakes.append(judged[-1])
+    assert not torch.equal(*fakes)
+
+
 def test_a_frozen_mapping_is_enough(model: StyleGAN2) -> None:
     """Fine-tuning the synthesis alone: path lengths need no gradient of the mapping network."""
     model.mapping.requires_grad_(False)
@@ -154,7 +179,15 @@ def test_sizes(side: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"r1_every": 0}, {"path_every": 0}, {"path_length": -1.0}, {"mixing": 2.0}, {"data_shape": (1, 12, 12)}]
+    "wrong",
+    [
+        {"r1_every": 0},
+        {"path_every": 0},
+        {"path_length": -1.0},
+        {"mixing": 2.0},
+        {"augmentation_target": 1.5},
+        {"data_shape": (1, 12, 12)},
+    ],
 )
 def test_bad_arguments(wrong: dict) -> None:
     with pytest.raises(GencoreError, match=next(iter(wrong))):
