@@ -1,0 +1,78 @@
+"""DR-GAN: fusion, classes of the critic, losses, and poses that are obeyed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+import gencore
+from gencore.data.toys.faces import faces
+from gencore_translation.attributes.dr_gan import DRGAN, companion, fused
+from gencore_translation.attributes.views import in_poses
+
+
+def tiny() -> DRGAN:
+    torch.manual_seed(0)
+    model = gencore.create("dr-gan", width=4, code_dim=4, noise_dim=2, critic_width=4, num_people=5)
+    assert isinstance(model, DRGAN)
+    return model.eval()
+
+
+def test_fusion_is_the_weighted_mean_and_one_of_identical_pictures_is_itself() -> None:
+    f = torch.tensor([[[1.0, 2.0], [4.0, 8.0]]])
+    torch.testing.assert_close(fused(f, torch.tensor([[0.5, 0.25]])), torch.tensor([[2.0, 4.0]]))
+    model, x = tiny(), torch.rand(3, 1, 16, 16)
+    code, weight = model.weighted_code(x)
+    assert ((weight > 0) & (weight < 1)).all()
+    torch.testing.assert_close(fused(code[:, None].expand(-1, 4, -1), weight[:, None].expand(-1, 4)), code)
+
+
+def test_a_companion_is_of_the_same_person() -> None:
+    label = torch.tensor([0, 1, 0, 2, 1, 0])
+    assert torch.equal(label[companion(label)], label)
+    torch.manual_seed(0)
+    assert len({int(companion(label)[0]) for _ in range(50)}) == 3
+
+
+def test_made_pictures_are_of_the_class_after_the_last_person() -> None:
+    """And the generator's wish is the person and the drawn pose. Losses over a critic of known logits."""
+    model, objective = tiny(), gencore.recipe("dr-gan", person_weight=2.0, pose_weight=3.0).stages[0].objective
+    persons, poses = torch.randn(4, 6), torch.randn(4, 3)
+
+    class Fixed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return persons, poses
+
+    model.critic = Fixed()  # type: ignore[assignment]
+    batch = {"x": torch.rand(4, 1, 16, 16), "label": torch.tensor([0, 1, 4, 1]), "pose": torch.tensor([0, 2, 1, 1])}
+    expected = cross_entropy(persons, batch["label"]) + cross_entropy(poses, batch["pose"])
+    expected = expected + cross_entropy(persons, torch.full((4,), 5))
+    torch.testing.assert_close(objective.loss(model, "critic", batch).total, expected)
+    loss = objective.loss(model, "generator", batch)
+    torch.testing.assert_close(loss.metrics["person"], cross_entropy(persons, batch["label"]))
+    torch.testing.assert_close(loss.total, 2 * loss.metrics["person"] + 3 * loss.metrics["pose"])
+
+
+def test_toy_faces_become_persons_in_poses() -> None:
+    made = in_poses(faces(90), 5, (-0.8, 0.0, 0.8)).fetch(torch.arange(90))
+    assert made["label"].unique().tolist() == [0, 1, 2, 3, 4]
+    nearest = (made["yaw"][:, None] - torch.tensor([-0.8, 0.0, 0.8])).abs().argmin(1)
+    assert torch.equal(nearest, made["pose"])
+    assert made["glasses"].max() == 0
+    same = made["identity"][made["label"] == 3]
+    assert torch.equal(same, same[:1].expand_as(same))
+
+
+def test_other_data_need_poses() -> None:
+    digits = gencore.data.open_source("digits")
+    with pytest.raises(gencore.GencoreError, match="pose"):
+        gencore.recipe("dr-gan").stages[0].data(digits, None)  # type: ignore[misc]
+
+
+def test_a_pose_is_a_number() -> None:
+    model, x = tiny(), torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(model.translate(x), model.translate(x, to="1"))
+    assert not torch.allclose(model.translate(x, to="0"), model.translate(x, to="2"))
+    with pytest.raises(gencore.GencoreError, match="to is"):
+        model.translate(x, to="3")
