@@ -254,7 +254,7 @@ def _default_data(system: str) -> str:
 
 
 def _check_data(known: Mapping[str, Any], source: Any, out: Path) -> None:
-    from gencore.data.fingerprint import check_fingerprint
+    from gencore.data.fingerprints import check_fingerprint
 
     try:
         check_fingerprint(known, source)

@@ -53,6 +53,7 @@ class DenseGAN(Model):
     """Multi-layer perceptrons, as in Goodfellow et al. 2014 (LeakyReLU where the paper has maxout)."""
 
     config_class = DenseGANConfig
+    config: DenseGANConfig
     regions = ("generator", "critic")
 
     def __init__(self, config: DenseGANConfig) -> None:
@@ -149,6 +150,7 @@ class ConvGAN(Model):
     """All-convolutional generator and critic."""
 
     config_class = ConvGANConfig
+    config: ConvGANConfig
     regions = ("generator", "critic")
 
     def __init__(self, config: ConvGANConfig) -> None:
