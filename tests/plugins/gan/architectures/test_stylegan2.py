@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import gencore
+from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.noise import Noise
 from gencore_gan.architectures.stylegan2 import LazyStyleAdversarial, StyleGAN2, StyleGAN2Config, path_lengths
@@ -192,3 +194,40 @@ def test_sizes(side: int) -> None:
 def test_bad_arguments(wrong: dict) -> None:
     with pytest.raises(GencoreError, match=next(iter(wrong))):
         gencore.recipe("stylegan2", **wrong)
+
+
+class Styleless(StyleGAN2):
+    """The twin: all pictures have the style w = 0, so that only the noise tells them apart."""
+
+    def styles(self, z: Tensor) -> Tensor:
+        return 0 * super().styles(z)
+
+
+def spread(model_class: type[StyleGAN2], seed: int, steps: int = 120) -> tuple[list[float], float]:
+    """The spread of samples at psi = 0, 0.3, 0.7 and 1, and how far their mean picture is from that of the digits, over
+    how far a grey one is."""
+    train = digits("train")
+    recipe = gencore.recipe(
+        "stylegan2", width=8, steps=steps, batch_size=32, path_length=2.0 * (model_class is StyleGAN2)
+    )
+    trainer = gencore.Trainer(dataclasses.replace(recipe, model=model_class), train, seed=seed, cpu=True)
+    trainer.fit()
+    with trainer.published() as model:
+        samples = [model.sample(400, seed=0, truncation=psi) for psi in (0.0, 0.3, 0.7, 1.0)]
+    mean = train.fetch(torch.arange(len(train)))["x"].mean(0)
+    far = (samples[-1].mean(0) - mean).norm() / mean.norm()
+    return [s.std(0).mean().item() for s in samples], far.item()
+
+
+@pytest.mark.behaviour
+def test_pictures_are_in_the_styles(measured) -> None:
+    """The spread of samples at psi = 0, which the noise alone makes, over that at psi = 1, after 120 steps at width 8.
+    Measured at seeds 0, 1, 2: page 0.023, 0.024, 0.019; at seed 0 without styles 1.0, as truncation has nothing to
+    hold. Before training it is 0, so the mean picture is looked at, too: page 0.57, 0.47, 0.48 of a grey picture's
+    distance, untrained 1.03 and 0.88, without styles 0.99. That path lengths get more even does not show in 150 steps:
+    their deviation over their mean is 0.25 at the default weight, 0.26 at weights 0 and 20 (seed 0; untrained 0.30)."""
+    (page, far), (twin, _) = spread(StyleGAN2, 0), spread(Styleless, 0)
+    assert far < 0.75
+    assert sorted(page) == page
+    what = "spread of samples that is left without styles"
+    measured("stylegan2", what, figure=page[0] / page[3], twin=twin[0] / twin[3], bar=0.5, better="lower")
