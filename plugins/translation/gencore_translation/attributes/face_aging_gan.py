@@ -196,14 +196,17 @@ def face_aging_gan(
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.99))
     (game,) = two_players(Adversarial(non_saturating), optimizer, steps=steps)
     recover = Phase(name="encoder", parts=("encoder",), optimizer=Adam(learning_rate=encoder_learning_rate))
-    grouped = {"data": lambda source, model: in_age_groups(source, config.num_groups)}
+
+    def grouped(source: Any, model: Any) -> Any:
+        return in_age_groups(source, config.num_groups)
+
     return Recipe(
         name="face-aging-gan",
         model=FaceAgingGAN,
         config=config,
         stages=(
-            dataclasses.replace(game, name="game", **grouped),
-            Stage(name="encoder", objective=CodeRecovery(), phases=(recover,), steps=encoder_steps, **grouped),
+            dataclasses.replace(game, name="game", data=grouped),
+            Stage(name="encoder", objective=CodeRecovery(), phases=(recover,), steps=encoder_steps, data=grouped),
             reading_stage(("identity",), steps=reader_steps),
         ),
         batch_size=batch_size,
