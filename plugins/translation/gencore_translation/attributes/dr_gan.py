@@ -151,7 +151,8 @@ class DRGAN(Model):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Pictures (N, C, H, W) -> logits (N, num_people + 1), of persons and, last, of made pictures."""
-        return self.critic(x)[0]  # type: ignore[no-any-return]
+        persons: Tensor = self.critic(x)[0]
+        return persons
 
     def classify(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) -> the likeliest person, (N,) int64."""

@@ -88,12 +88,13 @@ class StyledGenerator(nn.Module):
                 nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
             )
         )
+        self.sizes = [4 * width, 4 * width, 2 * width]
         self.last = nn.ConvTranspose2d(width, config.data_shape[0], 4, 2, 1)
 
     def forward(self, maps: Tensor, psi: Tensor) -> Tensor:
         """In [-1, 1]."""
         h = F.leaky_relu(self.down(maps), 0.2)
-        styles = psi.split([2 * layer.out_channels for layer in self.styled], 1)  # type: ignore[misc]
+        styles = psi.split(self.sizes, 1)
         for layer, style in zip(self.styled, styles, strict=True):
             h = F.leaky_relu(restyled(layer(h), style), 0.2)
         made: Tensor = self.last(h)
@@ -277,7 +278,7 @@ def fine_tuned(
             else:
                 total = weighted_sum(loss(head.critic, head.who, frames, made, maps)).total
             head.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             own.step()
     return head.eval()
 
