@@ -6,6 +6,7 @@ from gencore.latent.anomaly import anomaly_scores, auroc
 from gencore.latent.clustering import cluster_accuracy, k_means, normalised_mutual_information
 from gencore.latent.codes import Codes, GaussianCodes, decode, encode_all, reconstruct
 from gencore.latent.disentanglement import factor_vae_score, mutual_information_gap
+from gencore.latent.inversion import Inversion, Likeness, Search, invert
 from gencore.latent.maps import latent_map, pca, scatter
 from gencore.latent.selection import select_by_margin, select_cluster_centres, select_k_centre, select_random
 from gencore.latent.walks import code_plane, combine, lerp, slerp, traverse, walk
@@ -13,6 +14,9 @@ from gencore.latent.walks import code_plane, combine, lerp, slerp, traverse, wal
 __all__ = [
     "Codes",
     "GaussianCodes",
+    "Inversion",
+    "Likeness",
+    "Search",
     "anomaly_scores",
     "auroc",
     "cluster_accuracy",
@@ -21,6 +25,7 @@ __all__ = [
     "decode",
     "encode_all",
     "factor_vae_score",
+    "invert",
     "k_means",
     "latent_map",
     "lerp",

@@ -73,6 +73,8 @@ def from_data(known: Mapping[str, Any], source: Any) -> dict[str, Any]:
     told: dict[str, Any] = {"data_shape": tuple(source.shape)}
     if source.num_classes:
         told["num_classes"] = source.num_classes
+    if vocabulary := getattr(source, "vocabulary", None):
+        told["vocabulary"] = vocabulary
     for condition in conditions_of(source):
         if "condition" in known and isinstance(known["condition"].default, type(condition)):
             told["condition"] = condition
@@ -96,8 +98,11 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
     if stored is not None:
         given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
         settings = stored.changed(given, out)
-    # Before the lock where there was never a run: data that cannot be opened then leave nothing behind.
+    # Before the lock where there was never a run: data that cannot be opened, and settings that no recipe takes, then
+    # leave nothing behind.
     source = None if (out / directory.LOCK).exists() else open_data(settings)
+    if source is not None:
+        make_recipe(settings, source)
     with directory.held(out) if is_first_process() else contextlib.nullcontext():
         if not resume and is_first_process() and directory.refuse_occupied(out):
             _say(f"{out} holds a run that ended before its first checkpoint: it is begun anew.")

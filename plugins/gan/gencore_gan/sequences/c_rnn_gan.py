@@ -12,9 +12,6 @@ there is no game. Weights are held by an L2 penalty.
 
 Deviations: one layer for the paper's two; the networks see (x - center) / scale, whose defaults fit
 the melodies; the feature matching is of means over the batch and the steps.
-
-What the small training gives is in the tests: melodies that keep the scale and the link of gap and length are not
-reached.
 """
 
 from __future__ import annotations

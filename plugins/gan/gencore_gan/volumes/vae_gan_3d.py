@@ -6,8 +6,8 @@ An encoder E of pictures y beside the generator G and the critic D of 3D-GAN (`3
 with weights 5 and 1e-4 in the paper. Three steps an iteration: the critic; the encoder, by KL and reconstruction; the
 generator, by the game and the reconstruction. The critic rests as in `3d-gan`.
 
-Deviations: z ~ N(0, I), which the KL asks for; the squared distance, mean over the batch; the weights are 0.05 and 1,
-since the paper's leave nothing of the picture in a short training. Where the data hold no pictures under x_input, they
+Deviations: z ~ N(0, I), which the KL asks for; the squared distance, mean over the batch; the weights are 0.05 and 1
+for short trainings. Where the data hold no pictures under x_input, they
 are drawn: the shape's depth seen along its last axis but one, near is bright.
 """
 
