@@ -10,7 +10,6 @@ which UTF-8 never has, and "\\n" for characters and words. Models take it as wha
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,10 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gencore.data.opening_rules import refuse, shorten
 from gencore.data.options import OpenOptions, Split
-from gencore.data.source import Batch, check_indices
+from gencore.data.sequences import Sequences
 from gencore.errors import GencoreError, suggest
 
 Unit = Literal["bytes", "characters", "words"]
@@ -35,30 +33,6 @@ TEST_SHARE = 0.1
 MAX_WORDS = 20_000
 
 _PIECES = re.compile(r"\w+|[^\w\s]|\n")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sequences:
-    """A source of sequences of one length: `tokens`, (N, length) int64, numbers in `vocabulary`."""
-
-    tokens: Tensor
-    vocabulary: tuple[str, ...]
-    name: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.tokens.shape[1], len(self.vocabulary)
-
-    @property
-    def num_classes(self) -> None:
-        return None
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def fetch(self, indices: Tensor) -> Batch:
-        check_indices(indices, len(self))
-        return {"x": F.one_hot(self.tokens[indices], len(self.vocabulary)).float(), "index": indices}
 
 
 def unit_of(vocabulary: Sequence[str]) -> Unit:

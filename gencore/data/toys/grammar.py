@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gencore.data.sources.text import Sequences
+from gencore.data.sequences import Sequences
 from gencore.data.toys import draws
 from gencore.data.toys.rendered import check_size, first_indices
 

@@ -68,7 +68,8 @@ def make_generator(config: LabelledGANConfig, inputs: int) -> nn.Sequential:
 def make_trunk(config: LabelledGANConfig) -> nn.Sequential:
     """Data (N, *data_shape) -> features (N, trunk_dim), from which a linear head judges."""
     if config.network == "conv":
-        return nn.Sequential(*conv_critic(config.convolutional(1))[:-1], nn.Flatten())
+        *extract, _ = conv_critic(config.convolutional(1)).children()
+        return nn.Sequential(*extract, nn.Flatten())
     return nn.Sequential(nn.Flatten(), mlp((math.prod(config.data_shape), *config.hidden)), nn.LeakyReLU(0.2))
 
 

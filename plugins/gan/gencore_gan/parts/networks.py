@@ -109,11 +109,9 @@ class ConvGANConfig(ModelConfig):
 
 def _normalise(kind: Norm, channels: int) -> list[nn.Module]:
     """Layer normalisation is over channels and places, as the WGAN-GP paper uses it."""
-    return {
-        "batch": [nn.BatchNorm2d(channels)],
-        "layer": [nn.GroupNorm(1, channels)],
-        "none": [],
-    }[kind]
+    if kind == "none":
+        return []
+    return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
 
 
 def conv_generator(config: ConvGANConfig) -> nn.Sequential:
