@@ -74,7 +74,8 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
 
     import gencore
     import gencore_hub
-    from gencore.cli.hub import _license, _shown, _text
+    from gencore.cli.hub import _license, _text
+    from gencore.cli.show import shown
     from gencore.testing.conformance import tiny_model
     from tests.faults.hostile import configs, lay_traps
     from tests.faults.hostile_files import cards, names, weights
@@ -95,7 +96,7 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
         load = functools.partial(gencore.from_pretrained, target)
         file = target / "model.safetensors"
         run.files("model.safetensors", file, load, weights(file.read_bytes()), count // 5)
-        show = lambda: (_shown(_text(target)), _license(target))  # noqa: E731
+        show = lambda: (shown(_text(target)), _license(target))  # noqa: E731
         run.files("README.md", target / "README.md", show, cards, count // 10)
         both = st.tuples(names, st.none() | names)
         run.values("names and revisions", lambda pair: gencore_hub.resolve(*pair), both, count // 5)

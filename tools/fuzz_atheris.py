@@ -25,7 +25,8 @@ with atheris.instrument_imports(include=["gencore_hub", "gencore.config", "genco
     import gencore_hub.safetensors_header
     import gencore_hub.strict_json
     from gencore import from_pretrained
-    from gencore.cli.hub import _license, _shown, _text
+    from gencore.cli.hub import _license, _text
+    from gencore.cli.show import shown
 
 import torch
 
@@ -64,7 +65,7 @@ def targets(folder: Path) -> list[tuple[Callable[[bytes], object], bytes]]:
     def card(data: bytes) -> object:
         (folder / "README.md").write_bytes(data)
         with watch:
-            return _shown(_text(folder)), _license(folder)
+            return shown(_text(folder)), _license(folder)
 
     def name(data: bytes) -> object:
         first, _, second = data.decode("utf-8", "surrogateescape").partition("\n")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import gencore
 import gencore_hub
-from gencore.cli.hub import _license, _shown, _text
+from gencore.cli.hub import _license, _text
+from gencore.cli.show import shown
 from gencore.testing.conformance import tiny_model
 
 from .hostile import MUST_BE_QUICK, OURS, Watch, lay_traps
@@ -75,7 +76,7 @@ def test_fuzzed_cards(tmp_path: Path) -> None:
     def fuzz(data: bytes) -> None:
         (folder / "README.md").write_bytes(data)
         with watch:
-            text, word = _shown(_text(folder)), _license(folder)
+            text, word = shown(_text(folder)), _license(folder)
         assert watch.seen == []
         assert all(character.isprintable() or character in "\n\t" for character in text)
         assert word.isprintable()
