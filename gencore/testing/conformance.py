@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import gencore
 from gencore.compilation import compile_regions
-from gencore.conditions import of_batch
+from gencore.conditions import ClassLabel, of_batch
 from gencore.config import from_json, to_json
 from gencore.data import Batches, open_source, resized
 from gencore.errors import GencoreError
@@ -133,11 +133,14 @@ class Conformance:
         model = tiny_model(system)
         if "sampler" not in default_registry().owner(system)[1].roles:
             pytest.skip("declares no sampler")
+        told = asked(model, system, 5)
         before = torch.get_rng_state()
-        samples = model.sample(5, seed=3)
-        torch.testing.assert_close(model.sample(5, seed=3, batch_size=2), samples, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.sample(2, seed=3, start=3), samples[3:], rtol=1e-4, atol=1e-5)
-        assert not torch.allclose(model.sample(5, seed=4), samples)
+        samples = model.sample(5, seed=3, condition=told)
+        parts = model.sample(5, seed=3, batch_size=2, condition=told)
+        torch.testing.assert_close(parts, samples, rtol=1e-4, atol=1e-5)
+        last = model.sample(2, seed=3, start=3, condition=None if told is None else told[3:])
+        torch.testing.assert_close(last, samples[3:], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(model.sample(5, seed=4, condition=told), samples)
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_gradients_reach_their_own_parts_only(self, system: str, stage_index: int) -> None:
@@ -323,6 +326,16 @@ def trait_batch(system: str) -> Tensor:
     x = Batches(tiny_source(made), made.batch_size, seed=0)[0]["x"]
     binary = getattr(made.config, "likelihood", None) == "bernoulli"
     return torch.where(x > 0, 1.0, -1.0) if binary else x
+
+
+def asked(model: Model, system: str, n: int) -> Tensor | None:
+    """Conditions (n, ...) of the data, where the model has a kind of them that it cannot draw by itself."""
+    if model.condition is None or isinstance(model.condition, ClassLabel):
+        return None
+    made = tiny_recipe(system)
+    stage, source = made.stages[-1], tiny_source(made)
+    batch = Batches(stage.data(source, model) if stage.data else source, n, seed=0)[0]
+    return of_batch(model.condition, batch)
 
 
 def translated(model: Any, system: str) -> Tensor:

@@ -39,6 +39,8 @@ OTHER: dict[str, Any] = {
     "width": 16,
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
+    ("al-cgan", "data_shape"): (1, 16, 16),
+    ("al-cgan", "input_shape"): (5, 16, 16),
     ("dr-gan", "poses"): (-0.5, 0.5),
     ("cs-gan", "vocabulary"): tuple(f"word {number}" for number in range(15)),
     ("calogan", "data_shape"): (504,),
