@@ -47,7 +47,7 @@ SYSTEM = SystemSpec(
     recipe="ian",
     roles=("encoder", "generator", "critic", "sampler"),
     traits=("reconstruct",),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel"),
+    claims=("compiles", "twice-differentiable"),
     tiny={"latent_dim": 3, "hidden": (16,), "batch_size": 8},
 )
 

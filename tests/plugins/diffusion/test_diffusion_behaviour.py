@@ -269,13 +269,14 @@ def test_ncsn_finds_the_weights_where_plain_langevin_does_not(measured) -> None:
     """The larger mode's share is 0.8: annealed within 0.06; Langevin at the last level alone, from a uniform start
     over both modes, stays near a half."""
     model = score_network()
-    annealed = model.sample(1500, batch_size=1500, sampler=AnnealedLangevinSampler(steps=10, steps_per_level=30))
-    consistent = model.sample(1500, batch_size=1500, sampler=ConsistentAnnealedSampler(steps=60))
+    published = AnnealedLangevinSampler(steps=10, steps_per_level=30, step_size=0.2)
+    annealed = model.sample(1500, batch_size=1500, sampler=published)
+    consistent = model.sample(1500, batch_size=1500, sampler=ConsistentAnnealedSampler(steps=60, eta=0.5))
     assert share_of_large_mode(consistent) == pytest.approx(0.8, abs=0.06)
     noise = Noise(1, 0, 1500)
     start = 16 * noise.uniform(2) - 8
     with torch.no_grad():
-        plain = AnnealedLangevinSampler(steps_per_level=300).solve(model, start, [0.5, 0.0], noise=noise)
+        plain = AnnealedLangevinSampler(steps_per_level=300, step_size=0.2).solve(model, start, [0.5, 0.0], noise=noise)
     assert abs(share_of_large_mode(plain) - 0.5) < 0.08
     measured(
         "ncsn",

@@ -38,7 +38,7 @@ SYSTEM = SystemSpec(
     recipe="ac_gan",
     roles=("generator", "critic", "sampler"),
     traits=("classify",),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel", "conditional"),
+    claims=("compiles", "twice-differentiable", "conditional"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8},
 )
 

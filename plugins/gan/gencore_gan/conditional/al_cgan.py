@@ -44,7 +44,6 @@ SYSTEM = SystemSpec(
     recipe="al_cgan",
     roles=(),
     traits=("translate",),
-    claims=("exact-data-parallel",),
     tiny={"width": 4, "latent_dim": 2, "batch_size": 4},
 )
 

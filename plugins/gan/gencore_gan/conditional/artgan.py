@@ -43,7 +43,7 @@ SYSTEM = SystemSpec(
     recipe="artgan",
     roles=("generator", "critic", "sampler"),
     traits=("reconstruct", "classify"),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel", "conditional"),
+    claims=("compiles", "twice-differentiable", "conditional"),
     tiny={"latent_dim": 4, "hidden": (16,), "code_dim": 4, "batch_size": 8},
 )
 

@@ -33,7 +33,7 @@ SYSTEM = SystemSpec(
     model="CGAN",
     recipe="cgan",
     roles=("generator", "critic", "sampler"),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel", "conditional"),
+    claims=("compiles", "twice-differentiable", "conditional"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8},
 )
 

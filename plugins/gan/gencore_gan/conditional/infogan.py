@@ -45,7 +45,7 @@ SYSTEM = SystemSpec(
     model="InfoGAN",
     recipe="infogan",
     roles=("encoder", "generator", "critic", "sampler"),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel"),
+    claims=("compiles", "twice-differentiable"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8},
 )
 

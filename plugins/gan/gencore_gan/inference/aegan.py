@@ -34,7 +34,7 @@ SYSTEM = SystemSpec(
     recipe="aegan",
     roles=("encoder", "generator", "critic", "sampler"),
     traits=("reconstruct",),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel"),
+    claims=("compiles", "twice-differentiable"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8, "inverter_steps": 4},
 )
 

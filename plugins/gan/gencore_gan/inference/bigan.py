@@ -27,7 +27,7 @@ SYSTEM = SystemSpec(
     recipe="bigan",
     roles=("encoder", "generator", "critic", "sampler"),
     traits=("reconstruct",),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel"),
+    claims=("compiles", "twice-differentiable"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8},
 )
 

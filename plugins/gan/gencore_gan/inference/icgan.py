@@ -45,7 +45,7 @@ SYSTEM = SystemSpec(
     recipe="icgan",
     roles=("encoder", "generator", "critic", "sampler"),
     traits=("reconstruct", "translate", "classify"),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel", "conditional"),
+    claims=("compiles", "twice-differentiable", "conditional"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8, "encoder_steps": 4, "class_steps": 4},
 )
 

@@ -40,7 +40,7 @@ SYSTEM = SystemSpec(
     recipe="igan",
     roles=("encoder", "generator", "critic", "sampler"),
     traits=("reconstruct",),
-    claims=("compiles", "twice-differentiable", "exact-data-parallel"),
+    claims=("compiles", "twice-differentiable"),
     tiny={"latent_dim": 4, "hidden": (16,), "batch_size": 8, "inverter_steps": 4, "projection_steps": 3},
 )
 

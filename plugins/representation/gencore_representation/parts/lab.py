@@ -47,7 +47,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 @functools.cache
 def gamut_bins(step: int = 10) -> Tensor:
     """The cells of a grid of (a, b) that sRGB's colours fall in: their middles, (Q, 2) float32."""
-    levels = torch.linspace(-1, 1, 52)
+    levels = torch.linspace(-1, 1, 52, device="cpu")  # also where a model is built on the meta device
     cube = torch.cartesian_prod(levels, levels, levels)
     ab = rgb_to_lab(cube[:, :, None, None])[:, 1:, 0, 0]
     return ((ab / step).round() * step).unique(dim=0)
