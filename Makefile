@@ -2,7 +2,7 @@
 PYTHON ?= python
 export OMP_NUM_THREADS = 1
 
-.PHONY: check test test-times behaviour zoo kernels bench bench-report format
+.PHONY: check test exhaustive test-times behaviour zoo kernels bench bench-report format
 
 check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) -m ruff check .
@@ -12,8 +12,11 @@ check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) tools/check_size.py
 	$(PYTHON) -m tools.zoo --check
 
-test:  ## all tests, on two processes of one thread
-	$(PYTHON) -m pytest -n 2 --dist loadgroup
+test:  ## all tests but the exhaustive ones, on two processes of one thread
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not exhaustive"
+
+exhaustive:  ## for every system what `make test` shows for one of a family
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m exhaustive
 
 test-times:  ## all tests, then a table of their seconds by system and kind
 	$(PYTHON) -m pytest -n 2 --dist loadgroup --junitxml build/tests.xml

@@ -1,6 +1,6 @@
 """Every registered system: killed once at a random instant and resumed, it ends at the bits of the run left alone.
 
-`python -m tools.faults kills` is the long form.
+The first of each family in `make test`, the others in `make exhaustive`; `python -m tools.faults kills` is longer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 SEED = time.time_ns() % 2**32
 """New instants in each run; the seed is in the failure's text."""
 
+FIRST = {spec.family: spec.name for spec in reversed(list_systems())}
+"""One system of each family."""
 
-@pytest.mark.parametrize("system", [spec.name for spec in list_systems()])
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(spec.name, marks=[] if spec.name in FIRST.values() else pytest.mark.exhaustive)
+        for spec in list_systems()
+    ],
+)
 def test_killed_and_resumed_to_the_bit(system: str, tmp_path: Path) -> None:
     seconds = run_whole(tmp_path / "whole", system)
     events = run_killed(tmp_path / "killed", system, seconds, random.Random(f"{SEED} {system}"), kills=1)
