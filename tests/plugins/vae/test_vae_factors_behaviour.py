@@ -70,7 +70,7 @@ def test_latents_of_unlabelled_digits_carry_the_class(measured) -> None:
 class LabelsOnly(gencore.Objective):
     """The twin: the same classifier on the labelled stream alone."""
 
-    def loss(self, model: Any, phase: str, batch: Any) -> gencore.Loss:
+    def autoencoder(self, model: Any, batch: Any) -> gencore.Loss:
         return gencore.Loss(nn.functional.cross_entropy(model.judge(batch["x"]), batch["label"]))
 
 
