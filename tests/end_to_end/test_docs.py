@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in DOCS.glob("*.md") if "\n```sh" in page.read_text() or "\n```python" in page.read_text())
@@ -60,8 +62,19 @@ def downloaded(tmp_path: Path) -> None:
     diffusers.DDPMPipeline(unet=network, scheduler=diffusers.DDPMScheduler()).save_pretrained(folder)
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> None:
+    """The folders that docs/translation.md reads."""
+    draw = np.random.default_rng(0)
+    for folder in ("pictures", "pairs/A", "pairs/B"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in "abcdefgh":
+            Image.fromarray(draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+
+
+@pytest.mark.usefixtures("downloaded", "pictures")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page(page: Path, tmp_path: Path, downloaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
