@@ -24,14 +24,21 @@ def balanced(source: Source, classes: tuple[int, ...], count: int) -> Tensor:
 
     Raises GencoreError for a class without enough examples.
     """
+    return balanced_rows(labels_of(source), classes, count, name=source.name)
+
+
+def balanced_rows(
+    label: Tensor, classes: tuple[int, ...], count: int, *, seed: int = 0, name: str = "the data"
+) -> Tensor:
+    """As `balanced`, of labels (N,) at hand, drawn from `seed`; `name` is for messages."""
     check(count >= len(classes) > 0, "the number of labelled examples", count, f"at least one for each of {classes}")
-    label, generator = labels_of(source), torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     chosen = []
     for place, kind in enumerate(classes):
         wanted = count // len(classes) + (place < count % len(classes))
         found = (label == kind).nonzero()[:, 0]
         if len(found) < wanted:
-            raise GencoreError(f"{source.name} has {len(found)} examples of class {kind}; {wanted} were asked for.")
+            raise GencoreError(f"{name} has {len(found)} examples of class {kind}; {wanted} were asked for.")
         chosen.append(found[torch.randperm(len(found), generator=generator)[:wanted]])
     return torch.cat(chosen)
 

@@ -23,6 +23,7 @@ from gencore.data.by_class import balanced
 from gencore.data.source import Source
 from gencore.data.views import subset
 from gencore.errors import GencoreError
+from gencore.evaluation.beside import with_baselines
 from gencore.evaluation.retrieval import nearest
 from gencore.latent.codes import encode_all
 
@@ -85,11 +86,8 @@ def compare(
         raise GencoreError(f"{train.name} and {test.name} must be labelled: a probe learns classes.")
     if num_labels is not None:
         train = subset(train, balanced(train, tuple(range(train.num_classes)), num_labels))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        untrained = type(model)(model.config).to(model.device)
     rows = []
-    for name, encoder in (("trained", model), ("random weights", untrained), ("raw data", _Raw())):
+    for name, encoder in with_baselines(model, seed=seed):
         fitted, held_out = encode_all(encoder, train), encode_all(encoder, test)
         assert fitted.label is not None
         assert held_out.label is not None
@@ -102,15 +100,6 @@ def compare(
             )
         )
     return tuple(rows)
-
-
-class _Raw(nn.Module):
-    """The encoder that does nothing."""
-
-    device = torch.device("cpu")
-
-    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        return x.flatten(1)
 
 
 class _Standardise(nn.Module):
