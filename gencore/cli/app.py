@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gencore.cli import apply, catalogue, convert, hub, inversion, latent, plan, train, translate
+from gencore.cli import apply, catalogue, convert, hub, inversion, latent, plan, runs, train, translate, words
 
 app = typer.Typer(
     name="gencore",
@@ -28,5 +28,5 @@ def _options(
         raise typer.Exit
 
 
-for module in (catalogue, train, apply, latent, inversion, hub, plan, translate, convert):
+for module in (catalogue, train, apply, latent, inversion, hub, plan, translate, convert, words, runs):
     module.register(app)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gencore.cli.options import Data, Model, Quiet
+from gencore.cli.writing import write, write_samples
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 
@@ -21,9 +22,10 @@ def register(app: typer.Typer) -> None:
 def sample(
     model: Model,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .png grid, or .npy for the numbers.")] = Path(
-        "samples.png"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A .png grid, .wav or .txt, as the model draws, or .npy for the numbers."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     label: Annotated[
         str | None, typer.Option(help="The class, by number or name, for a model that takes one; null for none.")
@@ -40,27 +42,33 @@ def sample(
     clip: Annotated[
         str | None, typer.Option(help="Clamp a diffusion sampler's estimates to [-CLIP, CLIP]; none for no clamp.")
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="How every text begins.")] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Of texts and sound: below 1 the likely becomes likelier, 0 takes the likeliest."),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Of texts: only the K likeliest tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Of texts: only the likeliest tokens of this mass.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw samples from a trained model into a picture."""
+    """Draw samples from a trained model: pictures, sound, or text, which goes to the terminal without -o."""
     import gencore
     from gencore.training.callbacks import SamplingBar
     from gencore.training.run import is_first_process
 
     loaded = gencore.from_pretrained(model)
     asked = asked_condition(loaded, model, label, condition)
-    options: dict[str, Any] = {
-        name: value for name, value in (("steps", steps), ("guidance", guidance)) if value is not None
-    }
+    options: dict[str, Any] = {"steps": steps, "guidance": guidance, "prompt": prompt}
+    options |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options = {name: value for name, value in options.items() if value is not None}
     if clip is not None:
         options["clip"] = _number(clip)
-    output = user_path(output)
     batches = -(-n // max(1, batch_size))
     with SamplingBar(batches=batches, quiet=quiet or not is_first_process()) as bar:
         samples = loaded.sample(
             n, seed=seed, condition=asked, batch_size=batch_size, sampler=sampler, callback=bar, **options
         )
-    _write(samples, output)
+    write_samples(loaded, samples, None if output is None else user_path(output))
 
 
 def _number(clip: str) -> float | None:
@@ -100,7 +108,7 @@ def reconstruct(
     missing = -len(x) % columns
     rows = torch.cat([rows, rows.new_full((2, missing, *x.shape[1:]), -1.0)], 1)
     pairs = rearrange(rows, "v (r c) ... -> (r v c) ...", c=columns)
-    _write(pairs, output, columns=columns, what=f"{len(x)} originals with their reconstructions")
+    write(pairs, output, columns=columns, what=f"{len(x)} originals with their reconstructions")
 
 
 def asked_condition(loaded: Any, model: str, label: str | None, condition: str | None) -> Any:
@@ -169,24 +177,3 @@ def open_for(model: Any, data: str) -> Any:
     if len(shape) != 3:
         return open_source(data, split="test")
     return open_source(data, image_size=shape[-1], channels=shape[0], split="test")
-
-
-def _write(samples: Any, output: Path, *, columns: int | None = None, what: str | None = None) -> None:
-    """Samples to a .png grid or a .npy array."""
-    import numpy as np
-
-    if output.suffix.lower() == ".npy":
-        import io
-
-        from gencore_hub.atomic import atomic_write
-
-        buffer = io.BytesIO()
-        np.save(buffer, samples.cpu().numpy(), allow_pickle=False)
-        atomic_write(output, buffer.getvalue())
-    elif output.suffix.lower() == ".png":
-        from gencore.data.images import save_grid
-
-        save_grid(samples.clamp(-1, 1), output, columns=columns)
-    else:
-        raise GencoreError(f"--output is {output}; expected a name that ends in .png or .npy.")
-    typer.echo(f"Wrote {what or len(samples)} to {output}.")

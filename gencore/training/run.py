@@ -66,15 +66,16 @@ def _fitted(made: Any, initial: Any, settings: RunSettings) -> Any:
 
 
 def from_data(known: Mapping[str, Any], source: Any) -> dict[str, Any]:
-    """What data say of a recipe's arguments: `data_shape`, `num_classes`, and `condition` or `input_shape` of the kind
-    that the recipe asks for."""
+    """What data say of a recipe's arguments: `data_shape`, `num_classes`, `vocabulary`, `sample_rate`, and `condition`
+    or `input_shape` of the kind that the recipe asks for."""
     from gencore.data.source import conditions_of
 
     told: dict[str, Any] = {"data_shape": tuple(source.shape)}
     if source.num_classes:
         told["num_classes"] = source.num_classes
-    if vocabulary := getattr(source, "vocabulary", None):
-        told["vocabulary"] = vocabulary
+    for name in ("vocabulary", "sample_rate"):
+        if value := getattr(source, name, None):
+            told[name] = value
     for condition in conditions_of(source):
         if "condition" in known and isinstance(known["condition"].default, type(condition)):
             told["condition"] = condition
@@ -208,7 +209,7 @@ def next_command(settings: RunSettings, out: Path) -> str:
     spec = default_registry().owner(settings.system)[1]
     model, data = str(out), ["--data", settings.data] if settings.data else []
     if "sampler" in spec.roles:
-        return shlex.join(["gencore", "sample", model, "-n", "64", "-o", "samples.png"])
+        return shlex.join(["gencore", "sample", model])
     if "translate" in spec.traits:
         return shlex.join(["gencore", "translate", model, "PICTURE.png", "-o", "translated.png"])
     if "reconstruct" in spec.traits:

@@ -49,6 +49,7 @@ class Vowels:
     clips: InMemory
     vowel: Tensor
     keys: ClassVar[tuple[str, ...]] = ("vowel",)
+    sample_rate: ClassVar[int] = SAMPLE_RATE
 
     @property
     def shape(self) -> tuple[int, ...]:

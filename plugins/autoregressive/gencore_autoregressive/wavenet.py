@@ -65,12 +65,13 @@ def from_mu_law(codes: Tensor, levels: int) -> Tensor:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WaveNetConfig(ModelConfig):
     """`data_shape`: (1, numbers of a clip). `levels`: of the companded sound. `width`, `skip_width`: channels of the
-    layers and of what they give the output. Dilations 1, 2, 4, ... of `dilations` layers, `stacks` times. One of
+    layers and of what they give the output. `sample_rate`: numbers of a second. Dilations 1, 2, 4, ... of `dilations` layers, `stacks` times. One of
     `num_classes`, for the class of each clip, and `input_shape`, for its spectrogram (1, bands, frames), or neither.
     """
 
     data_shape: tuple[int, int] = (1, 2240)
     levels: int = 256
+    sample_rate: int = 8000
     width: int = 32
     skip_width: int = 64
     dilations: int = 7
@@ -84,7 +85,7 @@ class WaveNetConfig(ModelConfig):
             channels == 1 and length >= 1, "data_shape", self.data_shape, "(1, numbers of a clip): sound of 1 channel"
         )
         check(2 <= self.levels <= 65536, "levels", self.levels, "2 to 65536")
-        for name in ("width", "skip_width", "dilations", "stacks"):
+        for name in ("sample_rate", "width", "skip_width", "dilations", "stacks"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         check(self.dilations <= 20, "dilations", self.dilations, "at most 20: the last one is 2 to its power")
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
