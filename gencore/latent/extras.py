@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from gencore.errors import PluginError
+from gencore.extras import from_extra
 
 
 def from_eval(module: str, distribution: str) -> Any:
     """The module. Raises PluginError that names the command where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise PluginError(
-            f'This needs {distribution}, which cannot be imported ({error}): pip install "gencore[eval]".'
-        ) from error
+    return from_extra(module, distribution, "eval")
