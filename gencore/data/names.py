@@ -29,6 +29,7 @@ BUILT_IN = tuple(
         ("faces", "drawn faces: person, pose, age, glasses, expression", f"{_TOYS}.faces:faces"),
         ("scenes", "outdoor scenes with a layout and weather", f"{_TOYS}.scenes:scenes"),
         ("captions", "coloured shapes with a sentence each", f"{_TOYS}.captions:captions"),
+        ("boxed", "coloured shapes with a sentence of what and a box of where", f"{_TOYS}.captions:boxed"),
         ("voxels", "solid shapes of voxels", f"{_TOYS}.voxels:voxels"),
         ("showers", "energy of particle showers in three layers", f"{_TOYS}.showers:showers"),
         ("jets", "images of particle jets", f"{_TOYS}.jets:jets"),

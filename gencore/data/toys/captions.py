@@ -17,6 +17,7 @@ The mass of a triangle lies 0.9 pixels from the middle of its box: judge a drawn
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from itertools import product
 from typing import Final, Literal
@@ -190,3 +191,14 @@ def captions(
         conditions=(condition(),),
         name=f"captioned shapes, {combinations} ({split})",
     )
+
+
+def boxed(num_examples: int = 6000, *, seed: int = 0, split: str = "train") -> Rendered:
+    """Pictures with a shape anywhere, in boxes of any size; the caption says what it is, "a red circle", and `box`
+    where. Raises GencoreError for bad values."""
+    source = captions(num_examples, seed=seed, split=split, combinations="all", free=True)
+    kinds = source.further["factors"][:, :2]
+    said = [[values[i] for values, i in zip(FACTORS.values(), row, strict=False)] for row in kinds.tolist()]
+    right = condition().check([f"a {colour} {shape}" for colour, shape in said], len(kinds))
+    further = {"tokens": right, "words": multi_hot(right), "factors": kinds, "box": source.further["box"]}
+    return dataclasses.replace(source, further=further, name=f"boxed shapes ({split})")
