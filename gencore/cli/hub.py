@@ -13,6 +13,7 @@ import typer
 from gencore.cli.options import Model
 from gencore.cli.show import print_rows, shown
 from gencore.errors import GencoreError
+from gencore.paths import user_path
 from gencore_hub.files import CARD, CONFIG, find, open_inside
 from gencore_hub.strict_json import shorten
 
@@ -64,15 +65,15 @@ def pull(
 ) -> None:
     """Download a model into the Hub's cache, compare its hashes, and print where it lies."""
     import gencore_hub
-    from gencore_hub.weights import file_sha256
+    from gencore_hub.weights import check_whole
 
     folder = gencore_hub.locate(model, revision=revision, subfolder=subfolder, force_download=force_download)
-    for name, digest in gencore_hub.read_config(folder)["weights"].items():
-        if file_sha256(find(folder, name)) != digest:
-            raise GencoreError(
-                f"{folder / name} is damaged: its sha256 is not config.json's. Pull again with --force-download."
-            )
+    try:
+        check_whole(folder, gencore_hub.read_config(folder)["weights"])
+    except gencore_hub.HubError as error:
+        raise GencoreError(f"{error} Pull again with --force-download.") from error
     if out is not None:
+        out = user_path(out)
         with gencore_hub.atomic_directory(out) as new:
             for name in _files(folder):
                 with open_inside(folder, name) as file, open(new / name, "wb") as copy:

@@ -52,8 +52,11 @@ def find(directory: Path, name: str) -> Path:
     return pending if os.path.lexists(pending) else directory / name
 
 
-def open_inside(directory: Path, name: str) -> FileIO:
-    """Opens the model file `name` for unbuffered reading.
+def open_inside(directory: Path, name: str, *, links: bool = True) -> FileIO:
+    """Opens the model file `name` for unbuffered reading, once: what is checked is what is read, and nothing waits.
+
+    Args:
+        links: whether a link to another file of the directory is followed; those of the Hub's cache always are.
 
     Raises:
         HubError: it is missing, unreadable, not a regular file, or a link that leads out of the directory.
@@ -63,16 +66,43 @@ def open_inside(directory: Path, name: str) -> FileIO:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise HubError(f"cannot read {name} in {directory}: {error}") from error
-    if not any(real.is_relative_to(root) for root in roots(directory)):
+    allowed = roots(directory) if links or not path.is_symlink() else roots(directory)[1:]
+    root = next((root for root in allowed if real.is_relative_to(root)), None)
+    if root is None:
         raise HubError(
-            f"{path} is a link to {real}, outside its directory, and is not followed. Copy the file into the directory."
+            f"{path} is a link to {real}, outside its directory or not wanted here, and is not followed. Copy the file "
+            "into the directory."
         )
-    if not stat.S_ISREG(real.stat().st_mode):
-        raise HubError(f"{path} is not a regular file.")
     try:
-        return open(real, "rb", buffering=0)
+        descriptor = _open_beneath(root, real)
     except OSError as error:
         raise HubError(f"cannot read {name} in {directory}: {error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise HubError(f"{path} is not a regular file.")
+    return FileIO(descriptor, "rb")
+
+
+def _open_beneath(root: Path, real: Path) -> int:
+    """A descriptor of the file `real`, which has no link below `root`: where one has come there since, OSError.
+
+    O_NONBLOCK: opening a FIFO would wait for a writer.
+    """
+    if os.open not in os.supports_dir_fd:
+        return os.open(real, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    *folders, last = real.relative_to(root).parts
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in folders:
+        descriptor = _open_at(descriptor, part, os.O_DIRECTORY)
+    return _open_at(descriptor, last, os.O_NONBLOCK)
+
+
+def _open_at(folder: int, name: str, flags: int) -> int:
+    """Opens `name` in the open folder, which is closed."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def inside(directory: Path, subfolder: str | None) -> Path:
@@ -102,11 +132,19 @@ def check_subfolder(subfolder: str) -> None:
 
 def roots(directory: Path) -> list[Path]:
     """The folders in which a directory's files may really lie: itself, and where it is a snapshot in the Hub's cache
-    (`models--org--name/snapshots/<commit>`, all links), the repository's `blobs` and those that repositories share."""
+    (`models--org--name/snapshots/<commit>`, all links), the repository's `blobs` and those that repositories share.
+    In the user's own cache `blobs` may be a link, to another disk; elsewhere a stranger may have made it."""
     real = directory.resolve()
     found = [real]
     for folder in (real, *real.parents):
         repo = folder.parent.parent
         if folder.parent.name == "snapshots" and repo.name.startswith("models--"):
-            found += [repo / "blobs", repo.parent / "blobs"]
+            blobs = [repo / "blobs", repo.parent / "blobs"]
+            found += [path.resolve() for path in blobs] if _is_own_cache(repo.parent) else blobs
     return found
+
+
+def _is_own_cache(folder: Path) -> bool:
+    from huggingface_hub import constants
+
+    return folder == Path(constants.HF_HUB_CACHE).resolve()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .config_file import read_config
 from .directory import finish_write
 from .errors import HubError
 from .explain import explained
-from .files import MODEL_FILES
+from .files import CARD, CONFIG, INDEX, SAMPLES, find, is_model_file, open_inside
 from .names import check_revision, split_revision
+from .weights import check_whole
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+MOST_BYTES = 2**26
+"""Of each file beside the weights."""
 
 
 def push(
@@ -25,8 +33,9 @@ def push(
 ) -> str:
     """Uploads a model directory to the Hub as one commit; makes the repository and the branch if they are missing.
 
-    Only `MODEL_FILES` are sent; such files that the repository has and the directory has not are deleted in the same
-    commit, so that no old weights stay behind.
+    Only the model's own files are sent, each as it is when it is read here, and no link is followed but those of the
+    Hub's cache; such files that the repository has and the directory has not are deleted in the same commit, so that no
+    old weights stay behind.
 
     Args:
         repo: "org/name".
@@ -39,8 +48,8 @@ def push(
         The address of the commit, or of the pull request.
 
     Raises:
-        HubError: `directory` is no whole gencore model; no or an unfit token; a visibility that is not as asked; or
-            the Hub refused.
+        HubError: `directory` is no whole gencore model, or a file of it is a link; no or an unfit token; a visibility
+            that is not as asked; or the Hub refused.
     """
     from huggingface_hub import HfApi
 
@@ -51,6 +60,7 @@ def push(
         raise HubError(f"branch={branch!r} and create_pr=True: the Hub opens pull requests against 'main' only.")
     finish_write(directory)
     config = read_config(directory)
+    additions = _additions(directory, config)
     api = HfApi(token=token)
     with explained(repo, pushing=True):
         api.create_repo(repo, private=private, exist_ok=True)
@@ -61,13 +71,38 @@ def push(
             )
         if branch is not None:
             api.create_branch(repo, branch=check_revision(branch), exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=directory,
+        commit = api.create_commit(
+            repo,
+            [*_deletions(api, repo, branch, additions), *additions],
             revision=branch,
             create_pr=create_pr,
             commit_message=commit_message or f"Upload {config['system']} with gencore",
-            allow_patterns=list(MODEL_FILES),
-            delete_patterns=list(MODEL_FILES),
         )
     return str(commit.pr_url or commit.commit_url)
+
+
+def _additions(directory: Path, config: dict[str, Any]) -> list[CommitOperationAdd]:
+    """The files of weights, which may be large, by path and only if they are what config.json says; the others as they
+    are read now."""
+    from huggingface_hub import CommitOperationAdd
+
+    contents: dict[str, bytes | Path] = {}
+    for name in (CONFIG, INDEX, CARD, SAMPLES):
+        if os.path.lexists(directory / name):
+            with open_inside(directory, name, links=False) as file:
+                contents[name] = file.read(MOST_BYTES + 1)
+            if len(contents[name]) > MOST_BYTES:
+                raise HubError(f"{directory / name} has more than {MOST_BYTES:,} bytes, and is not sent.")
+    check_whole(directory, config["weights"], links=False)
+    contents |= {name: find(directory, name) for name in config["weights"]}
+    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()]
+
+
+def _deletions(
+    api: HfApi, repo: str, branch: str | None, additions: list[CommitOperationAdd]
+) -> list[CommitOperationDelete]:
+    from huggingface_hub import CommitOperationDelete
+
+    sent = {addition.path_in_repo for addition in additions}
+    present = api.list_repo_files(repo, revision=branch)
+    return [CommitOperationDelete(name) for name in present if is_model_file(name) and name not in sent]

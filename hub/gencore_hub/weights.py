@@ -149,6 +149,21 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_whole(directory: Path, weights: Mapping[str, str], *, links: bool = True) -> None:
+    """Compares the sha256 of the files of weights, whatever was noted of them (verified.py).
+
+    Raises:
+        HubError: one differs from that in `weights`, or cannot be opened (`open_inside`).
+    """
+    for name, expected in weights.items():
+        with open_inside(directory, name, links=links) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != expected:
+            raise HubError(f"{directory / name} is damaged: its sha256 is not config.json's.")
+
+
 def _standalone(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """safetensors refuses tensors that are parts of one storage, or the same one twice: such are copied."""
     seen: set[int] = set()
