@@ -33,6 +33,11 @@ def process_rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a sharded parameter (`shard=True`), gathered: call it on every process. Other tensors as they are."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of `tensor` over all processes, equal to the bit on each of them."""
     _record("all_reduce", tensor)

@@ -20,7 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gencore.distributed import process_count
+from gencore.distributed import process_count, whole
 from gencore.errors import GencoreError
 from gencore.model import Model
 from gencore.objective import Batch, Loss, Objective
@@ -109,11 +109,6 @@ def loss_of(objective: Objective, model: Model, phase: str, batch: Batch) -> Los
     return loss
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """All of a sharded tensor, gathered: call it on every process. Other tensors as they are."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
 def collected(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All of each tensor, on the CPU of the first process; the others, which must call it too, get nothing.
 
@@ -154,9 +149,9 @@ def _size(module: nn.Module) -> int:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules with parts of their own inside a module's lists, sequences and dictionaries."""
+    """The modules with parts of their own and a forward inside a module's lists, sequences and dictionaries."""
     for child in module.children():
         if isinstance(child, _CONTAINERS):
             yield from _blocks(child)
-        elif any(True for _ in child.children()):
+        elif any(True for _ in child.children()) and type(child).forward is not nn.Module.forward:
             yield child

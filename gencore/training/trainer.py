@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gencore.compilation import compile_regions
 from gencore.data import Batches, Source, check_batch, fingerprint
-from gencore.distributed import check_agreement, from_first_process, refuse_unsupported, sum_over_processes
+from gencore.distributed import check_agreement, from_first_process, refuse_unsupported, sum_over_processes, whole
 from gencore.errors import GencoreError, NonFiniteError
 from gencore.model import Model, parts
 from gencore.nn.memory_format import put_channels_last
@@ -393,7 +393,7 @@ class Trainer:
                     metrics[key] = metrics[key] + part if key in metrics else part
                 if loss.seen is not None:
                     seen.append(loss.seen)
-        norm = sharding.whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
+        norm = whole(torch.nn.utils.get_total_norm([p.grad for p in own if p.grad is not None]))
         self._check_finite(phase.name, total, norm)
         if phase.max_gradient_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(own, phase.max_gradient_norm, norm)

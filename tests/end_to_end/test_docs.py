@@ -14,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.plugins.translation.paired.esrgan_weights import weights
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(page for page in DOCS.glob("*.md") if "\n```sh" in page.read_text() or "\n```python" in page.read_text())
 SMALLER = {
@@ -29,7 +31,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ imp
 
 
 def smaller(code: str) -> str:
-    code = re.sub(r"^(gencore train .*)$", r"\1 --steps 2 --batch-size 8", code, flags=re.MULTILINE)
+    code = re.sub(r"^(gencore train .*)$", r"\1 --steps 2 --batch-size 4", code, flags=re.MULTILINE)
+    code = re.sub(
+        r"^(gencore train (sr|esr)gan (?!.*game_steps).*)$", r"\1 --set game_steps=2", code, flags=re.MULTILINE
+    )
     for what, instead in SMALLER.items():
         code = code.replace(what, instead)
     return code
@@ -64,12 +69,13 @@ def downloaded(tmp_path: Path) -> None:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> None:
-    """The folders that docs/translation.md reads."""
+    """The folders and the checkpoint that docs/translation.md reads."""
     draw = np.random.default_rng(0)
     for folder in ("pictures", "pairs/A", "pairs/B"):
         (tmp_path / folder).mkdir(parents=True)
-        for name in "abcdefgh":
-            Image.fromarray(draw.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+        for name in "abcd":
+            Image.fromarray(draw.integers(0, 256, (60, 52, 3), dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+    torch.save({"params_ema": weights(4)}, tmp_path / "RealESRGAN_x4plus.pth")
 
 
 @pytest.mark.usefixtures("downloaded", "pictures")

@@ -93,11 +93,14 @@ def test_asked_to_stop(number: int, code: int, tmp_path: Path) -> None:
 
 
 def test_resume_refuses_other_settings(tmp_path: Path) -> None:
+    """More steps are an extension; any other setting is the run's."""
     out = tmp_path / "run"
-    assert finish(start([*settings("dcgan")[:1], "--steps", "2", "--set", "width=8"], out))[0] == 0
-    code, error = finish(start(["dcgan", "--steps", "3", "--set", "width=8", "--resume"], out))
+    assert finish(start(["dcgan", "--steps", "2", "--set", "width=8"], out))[0] == 0
+    assert finish(start(["dcgan", "--steps", "3", "--set", "width=8", "--resume"], out))[0] == 0
+    assert [line["step"] for line in log(out)][-1] == 3
+    code, error = finish(start(["dcgan", "--set", "width=16", "--resume"], out))
     assert code == 1
-    assert "steps was 2, now 3" in error
+    assert "set was ('width=8',), now ('width=16',)" in error
     code, error = finish(start(["--resume"], tmp_path / "nothing"))
     assert code == 1
     assert "no run to resume" in error

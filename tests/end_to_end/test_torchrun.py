@@ -31,12 +31,12 @@ def test_two_processes_write_one_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("Trained. Try:") == 1
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [2, 4]
-    assert json.loads((out / "checkpoints/step-00000004/state.json").read_text())["processes"] == 2
+    assert json.loads((out / "checkpoints/step-00000004/state.json").read_text())["training"]["processes"] == 2
     assert len(list((out / "tracker").rglob("*tfevents*"))) >= 1
     alone = [sys.executable, "-m", "gencore.cli", "train", "--resume", "--out", str(out)]
     refused = subprocess.run(alone, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "processes is 2, this run's is 1" in refused.stderr
+    assert "processes was 2, now 1" in refused.stderr
 
 
 def test_a_sharded_run_is_resumed_and_read_as_any_other(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ SYSTEM = SystemSpec(
     recipe="hierarchical_implicit_model",
     roles=("encoder", "generator", "sampler"),
     claims=("compiles",),
-    tiny={"hidden": (8,), "num_draws": 4, "num_examples": 8, "batch_size": 8},
+    tiny={"hidden": (8,), "num_draws": 4, "num_examples": 16, "batch_size": 8},
 )
 
 

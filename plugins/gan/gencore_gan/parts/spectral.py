@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from gencore.distributed import whole
+
 
 @torch.no_grad()
 def power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,4 +64,4 @@ def iterate(module: nn.Module, rounds: int = 1) -> None:
     for layer in module.modules():
         if isinstance(layer, SpectralConv2d | SpectralLinear):
             for _ in range(rounds):
-                layer.u.copy_(power_iteration(layer.weight.flatten(1), layer.u)[0])
+                layer.u.copy_(power_iteration(whole(layer.weight).flatten(1), layer.u)[0])
