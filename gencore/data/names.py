@@ -63,6 +63,26 @@ FORMS = {
         "a .txt file or a folder of them, by bytes, characters or words, in pieces of 64",
         "gencore.data.sources.text:open_text",
     ),
+    "sound": Form(
+        "sound:PATH[,RATE[,SECONDS]]",
+        "a sound file or a folder of them, at 8000 numbers a second, in clips of 0.28 s (needs gencore[audio])",
+        "gencore.data.sources.sounds:open_sound",
+    ),
+    "spectrograms": Form(
+        "spectrograms:PATH",
+        "log-spectrograms of such clips (needs gencore[audio])",
+        "gencore.data.sources.sounds:open_spectrograms",
+    ),
+    "volumes": Form(
+        "volumes:PATH",
+        "solid shapes: a .binvox, .npy or .npz file, or a folder of .binvox files",
+        "gencore.data.sources.volumes:open_volumes",
+    ),
+    "midi": Form(
+        "midi:PATH[,STEPS]",
+        "a .mid file or a folder of them, in melodies of 16 notes (needs gencore[midi])",
+        "gencore.data.sources.midi:open_midi",
+    ),
     "hf": Form(
         "hf://datasets/ORG/NAME[@REVISION]",
         "a data set of the Hugging Face Hub with an image column (needs gencore[hf])",
@@ -70,7 +90,7 @@ FORMS = {
     ),
 }
 
-PATHS = "a folder of images, a .npy or a .npz file"
+PATHS = "a folder of images, a .npy or .npz file, showers or jets in a .hdf5 file (needs gencore[physics])"
 
 
 def plain_names() -> dict[str, DataName]:

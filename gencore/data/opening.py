@@ -30,7 +30,8 @@ def open_source(
     condition: str | None = None,
     second: str | None = None,
 ) -> Source:
-    """The source that `spec` names: a name or form of list_data(), a folder of images, a .npy or a .npz file.
+    """The source that `spec` names: a name or form of list_data(), a folder of images, a .npy, .npz or .hdf5
+    file.
 
     A name wins over a path (write ./digits for a folder).
 
@@ -105,6 +106,10 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
 
         refuse(options, spec, "skip_corrupt", "column")
         return arrays(path, image_size=options.image_size, data_range=options.data_range)
+    if path.endswith((".hdf5", ".h5")):
+        from gencore.data.sources.hdf5 import open_hdf5
+
+        return open_hdf5(path, options)
     if os.path.exists(path):
         raise GencoreError(f"{shorten(spec)} is a file of unknown type. Understood: {understood()}.")
     raise GencoreError(
