@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gencore.cli import apply, catalogue, convert, hub, inversion, latent, plan, runs, train, translate, words
+from gencore.cli import apply, catalogue, convert, hub, inversion, latent, plan, runs, train, translate, voice, words
+from gencore.cli.options import with_user_paths
 
 app = typer.Typer(
     name="gencore",
@@ -28,5 +29,8 @@ def _options(
         raise typer.Exit
 
 
-for module in (catalogue, train, apply, latent, inversion, hub, plan, translate, convert, words, runs):
+for module in (catalogue, train, apply, latent, inversion, hub, plan, translate, convert, words, voice, runs):
     module.register(app)
+for command in app.registered_commands:
+    assert command.callback is not None
+    command.callback = with_user_paths(command.callback)

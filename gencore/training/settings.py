@@ -120,6 +120,12 @@ def lasting(word: str | None) -> str | None:
     if colon and form in FORMS and "DIR" in FORMS[form].usage:
         found = os.path.expanduser(path)
         return f"{form}:{os.path.abspath(found)}" if os.path.exists(found) else word
+    if colon and form in FORMS and "PATH" in FORMS[form].usage:
+        parts = path.split(",")
+        for end in range(len(parts), 0, -1):
+            if os.path.exists(found := os.path.expanduser(",".join(parts[:end]))):
+                return f"{form}:" + ",".join([os.path.abspath(found), *parts[end:]])
+        return word
     found = os.path.expanduser(word)
     if form in FORMS or word in plain_names() or not os.path.exists(found):
         return word

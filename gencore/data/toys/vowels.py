@@ -9,21 +9,19 @@ the length of the tract, which scales all formants. Each clip has its own pitch,
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gencore.data import Batch, InMemory
+from gencore.data.spectrograms import SAMPLE_RATE, length_of, spectrogram
 from gencore.data.streams import Use, normals, uniforms
 from gencore.data.toys.draws import split_seed
 from gencore.errors import GencoreError
 
-SAMPLE_RATE = 8000
-WINDOW, HOP, BANDS, FRAMES = 256, 64, 64, 32
-LENGTH = WINDOW + HOP * (FRAMES - 1)
-FLOOR_DB = -70.0
+FRAMES = 32
+LENGTH = length_of(FRAMES)
 LOUDEST = 8.0
 """What is 1 in a waveform; of 2,000 clips the loudest moment is 6.4."""
 
@@ -130,16 +128,3 @@ def resonances(formants: Tensor) -> Tensor:
     squared = formants[..., None].square()
     response = squared / (squared - hertz.square() + 1j * hertz * bandwidth)
     return response.prod(1) / (1 + 1j * hertz / CORNER)
-
-
-def spectrogram(sound: Tensor) -> Tensor:
-    """sound (N, LENGTH) -> decibels (N, 64, 32) in bands of 62.5 Hz and frames 8 ms apart; [-70 dB, 0 dB] is [-1, 1].
-
-    0 dB is a sine of mean square 1; beyond is clipped.
-    """
-    window = torch.hann_window(WINDOW, dtype=sound.dtype)
-    frames = sound.unfold(1, WINDOW, HOP) * window
-    power = torch.fft.rfft(frames).abs().square()[..., 1:].unflatten(-1, (BANDS, -1)).sum(-1)
-    full = window.sum().square() / 2
-    decibels = 10 * torch.log10(power / full + 10 ** (FLOOR_DB / 10) * math.exp(-1))
-    return (1 - 2 * decibels.clamp(FLOOR_DB, 0) / FLOOR_DB).transpose(1, 2).contiguous()

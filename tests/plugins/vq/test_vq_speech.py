@@ -7,19 +7,8 @@ import torch
 
 import gencore
 from gencore.data import Source, check_batch
-from gencore.data.toys.vowels import (
-    CORNER,
-    FORMANTS,
-    HOP,
-    LENGTH,
-    SAMPLE_RATE,
-    SPEAKERS,
-    WINDOW,
-    resonances,
-    spectrogram,
-    synthesise,
-    vowels,
-)
+from gencore.data.spectrograms import HOP, SAMPLE_RATE, WINDOW, spectrogram
+from gencore.data.toys.vowels import CORNER, FORMANTS, LENGTH, SPEAKERS, resonances, synthesise, vowels
 from gencore.errors import GencoreError
 
 

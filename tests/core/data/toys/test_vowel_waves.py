@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gencore.data import Source, check_batch
-from gencore.data.toys.vowels import LENGTH, LOUDEST, SPEAKERS, spectrogram, vowel_waves, vowels
+from gencore.data.spectrograms import spectrogram
+from gencore.data.toys.vowels import LENGTH, LOUDEST, SPEAKERS, vowel_waves, vowels
 from gencore.errors import GencoreError
 
 
