@@ -135,7 +135,9 @@ def midi_bytes(x: Tensor) -> bytes:
     another shape, NaN or infinity.
     """
     if x.ndim != 3 or x.shape[2] != 4 or not x.isfinite().all():
-        raise GencoreError(f"got {tuple(x.shape)}; expected melodies (N, steps, 4): length, pitch, velocity, gap.")
+        raise GencoreError(
+            f"got {tuple(x.shape)}; expected melodies (N, steps, 4): length, pitch, velocity, gap, without NaN."
+        )
     mido = from_extra("mido", "mido", "midi")
     events, start = list[tuple[int, int, Any]](), 0
     for melody in x.double().cpu():

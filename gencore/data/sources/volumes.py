@@ -91,7 +91,7 @@ def open_volumes(argument: str, options: OpenOptions) -> InMemory:
     """
     refuse(options, f"volumes:{argument}", "skip_corrupt", "data_range", "column")
     path = Path(os.path.expanduser(argument))
-    if path.is_dir():
+    if argument and path.is_dir():
         grids, label, names = _folder(path, options)
     elif path.suffix.lower() == ".binvox":
         grids, label, names = _stacked([path], options), None, ()
