@@ -5,15 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from gencore_hub.foreign import paragraph
+
 
 class GencoreError(ValueError):
     """Bad input, found by gencore. Its text is one paragraph that a person can act on."""
 
+    def __str__(self) -> str:
+        """The text, with what a stranger wrote in it (names of files, of tensors) as text."""
+        return paragraph(ValueError.__str__(self))
+
 
 class UnknownNameError(GencoreError, KeyError):
     """A name that is not registered."""
-
-    __str__ = ValueError.__str__
 
 
 class PluginError(GencoreError, ImportError):

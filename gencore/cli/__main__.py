@@ -7,14 +7,17 @@ import sys
 
 def main() -> None:
     """Run the command line."""
+    import warnings
+
     from rich.console import Console
     from rich.text import Text
 
     from gencore.cli.app import app
-    from gencore.cli.show import shown
+    from gencore.cli.show import shown, warned
 
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    warnings.formatwarning = warned
     try:
         app(args=arguments, prog_name="gencore")
     except (ValueError, OSError, ImportError, ArithmeticError) as error:

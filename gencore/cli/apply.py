@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gencore.cli.options import Data, Model, Quiet
+from gencore.cli.show import say
 from gencore.cli.writing import write, write_samples
 from gencore.errors import GencoreError
 from gencore.paths import user_path
@@ -162,11 +163,11 @@ def classify(
             rows.append(f"{index},{int(classes[place])},{'' if labels is None else int(labels[place])}")
     if output is not None:
         atomic_write(output, ("\n".join(rows) + "\n").encode())
-        typer.echo(f"Wrote {len(rows) - 1} classes to {output}.")
+        say(f"Wrote {len(rows) - 1} classes to {output}.")
     if source.num_classes:
-        typer.echo(f"{right} of {len(rows) - 1} right: accuracy {right / (len(rows) - 1):.4f}.")
+        say(f"{right} of {len(rows) - 1} right: accuracy {right / (len(rows) - 1):.4f}.")
     elif output is None:
-        typer.echo("\n".join(rows))
+        say("\n".join(rows))
 
 
 def open_for(model: Any, data: str) -> Any:

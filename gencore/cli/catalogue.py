@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gencore.cli.options import Json
-from gencore.cli.show import print_rows, shown
+from gencore.cli.show import print_rows, say, shown
 from gencore.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def list_command(
     width = shutil.get_terminal_size((100, 24)).columns
     indent = max((len(spec.name) for spec in specs), default=0) + 4
     for name, members in itertools.groupby(specs, key=lambda spec: spec.family):
-        typer.echo(f"\n{shown(name)}")
+        say(f"\n{name}")
         for spec in members:
-            typer.echo("\n".join(_entry(spec, indent, width, long)))
+            say("\n".join(_entry(spec, indent, width, long)))
 
 
 def _row(spec: SystemSpec) -> tuple[str, str, str, str]:
@@ -89,14 +89,14 @@ def info(
         described = dataclasses.asdict(spec) | {"distribution": plugin.distribution, "path": str(page.path)}
         described["arguments"] = {a.name: _literal(a.default) for a in page.arguments}
         described["meanings"] = {a.name: a.meaning for a in page.arguments}
-        typer.echo(json.dumps(described | {"docstring": page.docstring}, indent=1, default=str))
+        say(json.dumps(described | {"docstring": page.docstring}, indent=1, default=str))
         return
-    typer.echo(f"{spec.name}: {shown(spec.summary)}\n{shown(spec.paper.title)}\n{shown(str(spec.paper))}")
-    typer.echo(f"family {spec.family}, from {plugin.distribution} {plugin.version}; {page.path}")
+    say(f"{spec.name}: {spec.summary}\n{spec.paper.title}\n{spec.paper}")
+    say(f"family {spec.family}, from {plugin.distribution} {plugin.version}; {page.path}")
     for what, values in (("roles", spec.roles), ("traits", spec.traits), ("claims", spec.claims)):
         if values:
-            typer.echo(f"{what}: {', '.join(values)}")
-    typer.echo(f"\n{shown(page.docstring)}\n")
+            say(f"{what}: {', '.join(values)}")
+    say(f"\n{page.docstring}\n")
     for title, of_model in (("Model (--set name=value)", True), ("Training (--set name=value)", False)):
         rows = [(a.name, a.kind, a.default, a.meaning) for a in page.arguments if a.of_model == of_model]
         if rows:
@@ -118,7 +118,7 @@ def _data_info(name: str) -> None:
     known = {entry.name: entry for entry in list_data()}
     if name not in known:
         raise UnknownNameError(f"No data {name!r}.{suggest(name, known)}")
-    typer.echo(f"{name}: {shown(known[name].summary)}\nopened by {known[name].opens}")
+    say(f"{name}: {known[name].summary}\nopened by {known[name].opens}")
 
 
 def _find(words: str) -> tuple[Plugin, SystemSpec]:

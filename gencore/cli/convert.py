@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def convert(
     model = kind.from_published(read_tensors(file))
     model.system = system
     model.save_pretrained(output)
-    typer.echo(f"Wrote {output}. Try:\n  gencore translate {output} PICTURE.png -o translated.png")
+    say(f"Wrote {output}. Try:\n  gencore translate {output} PICTURE.png -o translated.png")
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gencore.cli.options import Model
-from gencore.cli.show import print_rows, shown
+from gencore.cli.show import print_rows, say
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 from gencore_hub.files import CARD, CONFIG, find, open_inside
@@ -53,7 +53,7 @@ def push(
     address = gencore_hub.push(
         folder, repo, private=private, branch=branch, create_pr=create_pr, commit_message=message
     )
-    typer.echo(address)
+    say(address)
 
 
 def pull(
@@ -79,7 +79,7 @@ def pull(
                 with open_inside(folder, name) as file, open(new / name, "wb") as copy:
                     shutil.copyfileobj(file, copy)
         folder = out
-    typer.echo(str(folder))
+    say(str(folder))
 
 
 def card(
@@ -105,18 +105,18 @@ def card(
         gencore_hub.read_config(folder)
         if not find(folder, CARD).is_file():
             raise GencoreError(f"{folder} has no {CARD}. Make one: gencore card {folder} --write.")
-        typer.echo(shown(_text(folder)), nl=False)
+        say(_text(folder), nl=False)
         return
     loaded = gencore.from_pretrained(folder)
     options: dict[str, Any] = {"has_samples": "samples.png" in _files(folder), **given}
     text = card_for(loaded, name=name or model, **options)
     if not write:
-        typer.echo(text, nl=False)
+        say(text, nl=False)
         return
     if gencore_hub.resolve(model).kind != "local":
         raise GencoreError(f"{model} is no directory of yours, so its card cannot be written. Pull it first: --out.")
     gencore_hub.atomic_write(find(folder, CARD), text.encode())
-    typer.echo(f"Wrote {folder / CARD}.", err=True)
+    say(f"Wrote {folder / CARD}.", err=True)
 
 
 def index(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Data, Model, Seed
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def invert_command(
     np.save(buffer, found.z.cpu().numpy(), allow_pickle=False)
     atomic_write(output, buffer.getvalue())
     for file, error in zip(pictures, (found.x.cpu() - x).square().flatten(1).mean(1).tolist(), strict=True):
-        typer.echo(f"{file}: mean square error {error:.4f}, PSNR {_psnr(error):.1f} dB")
-    typer.echo(f"Wrote {len(x)} codes to {output}.")
+        say(f"{file}: mean square error {error:.4f}, PSNR {_psnr(error):.1f} dB")
+    say(f"Wrote {len(x)} codes to {output}.")
 
 
 def anomaly(
@@ -99,10 +100,10 @@ def anomaly(
     atomic_write(output, ("\n".join(lines) + "\n").encode())
     worst = scores["score"].argsort(descending=True)[:WORST]
     save_grid(x[worst].reshape(-1, *shape), output.with_suffix(".png"), columns=len(worst))
-    typer.echo(f"Wrote {len(x)} scores to {output}, the {len(worst)} strangest to {output.with_suffix('.png')}.")
+    say(f"Wrote {len(x)} scores to {output}, the {len(worst)} strangest to {output.with_suffix('.png')}.")
     if normal:
         for name, value in _areas(scores, batch.get("label"), loaded_classes(source), normal).items():
-            typer.echo(f"AUROC of {name}: {value:.3f}")
+            say(f"AUROC of {name}: {value:.3f}")
 
 
 def loaded_classes(source: Any) -> Any:

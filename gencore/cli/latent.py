@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Data, Model, Seed
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 
@@ -46,7 +47,7 @@ def walk(
     if pictures.ndim != 5:
         raise GencoreError(f"{model} generates data of shape {tuple(pictures.shape[2:])}, which are no images.")
     save_grid(pictures.flatten(0, 1).clamp(-1, 1), output, columns=steps)
-    typer.echo(f"Wrote {pictures.shape[0]} rows of {steps} to {output}.")
+    say(f"Wrote {pictures.shape[0]} rows of {steps} to {output}.")
 
 
 def map_command(
@@ -71,7 +72,7 @@ def map_command(
     buffer = io.BytesIO()
     scatter(latent_map(codes.z, method=method, seed=seed), codes.label).save(buffer, format="PNG")
     atomic_write(output, buffer.getvalue())
-    typer.echo(f"Wrote {len(codes.z)} codes to {output}.")
+    say(f"Wrote {len(codes.z)} codes to {output}.")
 
 
 def _codes(model: Any, data: str, limit: int | None) -> Any:

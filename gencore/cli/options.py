@@ -1,13 +1,35 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the one door through which paths come in."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from gencore.paths import user_path
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled name, a directory, or ORG/NAME[@REVISION].")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Data = Annotated[str, typer.Option(help="As for gencore train; its test part is taken.")]
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
+
+
+def with_user_paths(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with every path that it is given as a person means it: a leading ~ is expanded, which shells leave in
+    --out=~/m."""
+
+    @functools.wraps(command)
+    def called(*arguments: Any, **options: Any) -> Any:
+        return command(*arguments, **{name: _expanded(value) for name, value in options.items()})
+
+    return called
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_expanded, value))
+    return user_path(value) if isinstance(value, Path) else value

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gencore.cli.show import print_rows
+from gencore.cli.show import print_rows, say
 from gencore.errors import GencoreError
 
 
@@ -67,16 +67,16 @@ def plan(
         if refused:
             described[-1]["largest"].pop("fully sharded", None)
     if as_json:
-        typer.echo(json.dumps({"system": system, "gpus": gpus, "memory": memory, "stages": described}, indent=1))
+        say(json.dumps({"system": system, "gpus": gpus, "memory": memory, "stages": described}, indent=1))
         return
     for item in described:
         title = f"{system}, stage {item['stage']}: {item['parameters']:,} parameters"
         print_rows(title, ("what, on each of the processes", "value"), _rows(item, gpus), False)
-    typer.echo(f"Memory of {memory:g} GB a process, activations not counted:")
+    say(f"Memory of {memory:g} GB a process, activations not counted:")
     for strategy, bytes_needed in _needs(described, gpus):
-        typer.echo(f"  {strategy}: {'fits' if bytes_needed <= memory * 1e9 else 'does not fit'}")
+        say(f"  {strategy}: {'fits' if bytes_needed <= memory * 1e9 else 'does not fit'}")
     if gpus > 1 and refused:
-        typer.echo(f"  fully sharded: refused, since {'; '.join(refused)}")
+        say(f"  fully sharded: refused, since {'; '.join(refused)}")
 
 
 def _needs(described: list[dict[str, Any]], gpus: int) -> list[tuple[str, float]]:

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 
 import typer
 
+from gencore_hub.foreign import shown as shown
 
-def shown(text: str) -> str:
-    """Text from a file, a plugin or a stranger, for a terminal: signs that would move its cursor, colour it or turn its
-    lines around are spelled out."""
-    return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text.replace("\r\n", "\n")
-    )
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, whatever names stand in it."""
+    typer.echo(shown(text), err=err, nl=nl)
+
+
+def warned(message: Warning | str, *_: object) -> str:
+    """A warning as the command line prints it: without the place in the code, and with names as text."""
+    return f"Warning: {shown(str(message))}\n"
 
 
 def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], as_json: bool) -> None:
@@ -26,7 +30,7 @@ def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(shown(title, line=True)), title_justify="left")
     names = all(" " not in row[0] for row in rows)  # a name is not broken, a sentence is
     for place, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=names and place == 0)

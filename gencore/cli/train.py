@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Quiet
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 
@@ -77,12 +78,10 @@ def train(
     settings = run.load_settings(out).changed(given, out) if resume else run.RunSettings(**given)
     stopped = run.train(settings, out, resume=resume, quiet=quiet)
     if stopped:
-        typer.echo(
-            f"Stopped by {stopped}; a checkpoint was written. Continue with:\n  {run.resume_command(out)}", err=True
-        )
+        say(f"Stopped by {stopped}; a checkpoint was written. Continue with:\n  {run.resume_command(out)}", err=True)
         raise typer.Exit(130 if stopped == "SIGINT" else 143)
     if run.is_first_process():
-        typer.echo(f"Trained. Try:\n  {run.next_command(settings, out)}", err=True)
+        say(f"Trained. Try:\n  {run.next_command(settings, out)}", err=True)
 
 
 def _given(context: typer.Context, values: dict[str, Any]) -> dict[str, Any]:

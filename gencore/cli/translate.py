@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Model, Quiet
+from gencore.cli.show import say, shown
 from gencore.conditions import Image
 from gencore.errors import GencoreError
 
@@ -63,7 +64,7 @@ def translate(
                     (made.stem, *score(picture, truths[made.stem], space, scale if border is None else border))
                 )
             progress.advance(task)
-    typer.echo(f"Wrote {len(work)} pictures to {output}." if source.is_dir() else f"Wrote {output}.")
+    say(f"Wrote {len(work)} pictures to {output}." if source.is_dir() else f"Wrote {output}.")
     if scores:
         _print_scores(scores, space, "the scale" if border is None else str(border))
 
@@ -122,12 +123,10 @@ def _truths(folder: Path, names: list[str]) -> dict[str, Path]:
 
 
 def _print_scores(scores: list[tuple[str, float, float]], space: str, border: str) -> None:
-    typer.echo(f"{'picture':<32} PSNR [dB]    SSIM   on {space.upper()}, border cut: {border} pixels")
+    say(f"{'picture':<32} PSNR [dB]    SSIM   on {space.upper()}, border cut: {border} pixels")
     for name, db, likeness in scores:
-        typer.echo(f"{name:<32} {db:9.2f}  {likeness:.4f}")
-    typer.echo(
-        f"{'mean':<32} {sum(s[1] for s in scores) / len(scores):9.2f}  {sum(s[2] for s in scores) / len(scores):.4f}"
-    )
+        say(f"{shown(name, line=True):<32} {db:9.2f}  {likeness:.4f}")
+    say(f"{'mean':<32} {sum(s[1] for s in scores) / len(scores):9.2f}  {sum(s[2] for s in scores) / len(scores):.4f}")
 
 
 def _progress(quiet: bool) -> Any:

@@ -6,9 +6,7 @@ import io
 from pathlib import Path
 from typing import Any, Literal
 
-import typer
-
-from gencore.cli.show import shown
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 Kind = Literal["picture", "sound", "text"]
@@ -29,7 +27,7 @@ def write_samples(model: Any, samples: Any, output: Path | None) -> None:
     samples.png or samples.wav. Raises GencoreError for a name that does not fit."""
     kind = kind_of(model)
     if output is None and kind == "text":
-        typer.echo(shown(_joined(model.text(samples))))
+        say(_joined(model.text(samples)))
         return
     output = Path(f"samples{SUFFIX[kind]}") if output is None else output
     write(samples, output, model=model)
@@ -57,7 +55,7 @@ def write(
         from gencore.data.images import save_grid
 
         save_grid(samples.clamp(-1, 1), output, columns=columns)
-    typer.echo(f"Wrote {what or len(samples)} to {output}.")
+    say(f"Wrote {what or len(samples)} to {output}.")
 
 
 def _joined(texts: list[str]) -> str:

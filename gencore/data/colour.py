@@ -8,6 +8,8 @@ import warnings
 
 from PIL import Image, ImageCms
 
+from gencore_hub.foreign import shown
+
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
@@ -24,7 +26,8 @@ def to_srgb(image: Image.Image, name: str) -> Image.Image:
         transform = _transform(bytes(profile), image.mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         warnings.warn(
-            f"{name} has a colour profile that cannot be used ({error}); its pixels are taken as sRGB.", stacklevel=2
+            shown(f"{name} has a colour profile that cannot be used ({error}); its pixels are taken as sRGB."),
+            stacklevel=2,
         )
         return image
     return image if transform is None else ImageCms.applyTransform(image, transform) or image

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from gencore_hub.foreign import shown
+
 if TYPE_CHECKING:
     from gencore.training.trainer import Trainer
 
@@ -40,19 +42,19 @@ class ProgressBar:
             self._say(trainer)
             return
         if self.progress is None:
-            self.progress = Progress(*_columns(), TextColumn("{task.fields[losses]}"), console=self.console)
+            self.progress = Progress(
+                *_columns(), TextColumn("{task.fields[losses]}", markup=False), console=self.console
+            )
             self.progress.start()
-            self.progress.add_task(trainer.recipe.name, total=trainer.iterations, losses="")
+            self.progress.add_task(_label(trainer), total=trainer.iterations, losses="")
         task = self.progress.task_ids[0]
-        self.progress.update(
-            task, completed=trainer.iteration, description=f"{trainer.recipe.name} {trainer.stage.name}"
-        )
+        self.progress.update(task, completed=trainer.iteration, description=_label(trainer))
         if trainer.iteration % 20 == 0:
             self.progress.update(task, losses=self.losses())
 
     def losses(self) -> str:
         """The phases' losses, as they are shown."""
-        return "  ".join(f"{name} {value.item():.3g}" for name, value in self.means.items())
+        return "  ".join(f"{shown(name, line=True)} {value.item():.3g}" for name, value in self.means.items())
 
     def stop(self) -> None:
         """Take the bar away."""
@@ -79,7 +81,7 @@ class ProgressBar:
         rate = (trainer.iteration - self.began[1]) / (now - self.began[0])
         left = f"{(trainer.iterations - trainer.iteration) / rate / 60:,.1f} minutes left" if rate else ""
         self.console.print(
-            f"{trainer.recipe.name} {trainer.stage.name}: {trainer.iteration:,} of {trainer.iterations:,}, "
+            f"{_label(trainer)}: {trainer.iteration:,} of {trainer.iterations:,}, "
             f"{rate:.3g} a second, {left}, {self.losses()}",
             markup=False,
             highlight=False,
@@ -112,5 +114,10 @@ class SamplingBar:
         self.done += steps if step == steps else 0
 
 
+def _label(trainer: Trainer) -> str:
+    """System and stage: words of a plugin, shown as text."""
+    return shown(f"{trainer.recipe.name} {trainer.stage.name}", line=True)
+
+
 def _columns() -> tuple[ProgressColumn, ...]:
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

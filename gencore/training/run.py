@@ -27,6 +27,7 @@ from gencore.training.settings import RunSettings as RunSettings
 from gencore.training.settings import lasting, lasting_model, load_fingerprint, store
 from gencore.training.settings import load_settings as load_settings
 from gencore.training.settings import parse_overrides as parse_overrides
+from gencore_hub.foreign import shown
 
 
 def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
@@ -294,4 +295,4 @@ def _start_tracker(trainer: Any, settings: RunSettings, out: Path) -> None:
 
 def _say(text: str) -> None:
     if is_first_process():
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{shown(text)}\n")

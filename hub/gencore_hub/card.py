@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from .errors import HubError
 from .files import SAMPLES
+from .foreign import shown
 
 _ARXIV = re.compile(r"[0-9]{4}\.[0-9]{4,5}(v[0-9]+)?|[a-z-]+(\.[A-Z]{2})?/[0-9]{7}(v[0-9]+)?")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
@@ -138,13 +139,13 @@ def _provenance(metric: Metric) -> str:
 
 def _plain(text: str) -> str:
     """`text` on one line, with Markdown's signs escaped."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", shown(" ".join(text.split()), line=True))
 
 
 def _code(language: str, text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.strip()}\n{fence}"
+    return f"{fence}{language}\n{shown(text.strip())}\n{fence}"
 
 
 def _check_utf8(name: str, text: str) -> None:

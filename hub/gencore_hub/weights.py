@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import HubError
 from .files import INDEX, is_weights, open_inside
+from .foreign import shown
 from .pages import ask_for_huge_pages
 from .safetensors_header import Header, TensorEntry, read_header
 from .verified import is_noted, note
@@ -243,4 +244,4 @@ def _dtype_name(tensor: torch.Tensor) -> str:
 
 def _listed(items: Sequence[str]) -> str:
     rest = len(items) - MAX_LISTED
-    return ", ".join(items[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(shown(item, line=True) for item in items[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -25,6 +25,7 @@ from gencore.data.sources.classes import class_names, labels_of_files
 from gencore.data.sources.listing import Listing, list_pictures, shown, suffixes
 from gencore.data.sources.metadata import condition_from, find_metadata, read_metadata
 from gencore.errors import GencoreError
+from gencore_hub import foreign
 
 WORKERS = 4
 NAMED = 20
@@ -194,7 +195,7 @@ def _check_listing(listing: Listing, skip_corrupt: bool) -> None:
     if listing.problems and not skip_corrupt:
         raise _unreadable(listing.problems)
     if passed_over:
-        warnings.warn(f"{listing.root}: {passed_over}", stacklevel=3)
+        warnings.warn(foreign.shown(f"{listing.root}: {passed_over}"), stacklevel=3)
 
 
 def _check_peaks(files: Sequence[Path], what: str) -> None:
@@ -262,7 +263,7 @@ def _sift(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[dict[Path, 
 
 
 def _named(broken: Sequence[UnreadableImageError]) -> str:
-    lines = [f"  {error.path}: {error.reason}" for error in broken[:NAMED]]
+    lines = [f"  {foreign.shown(str(error.path), line=True)}: {error.reason}" for error in broken[:NAMED]]
     return "\n".join(lines + ([f"  and {len(broken) - NAMED} more"] if len(broken) > NAMED else []))
 
 

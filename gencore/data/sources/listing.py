@@ -15,6 +15,7 @@ from PIL import Image
 
 from gencore.data.decode import UnreadableImageError
 from gencore.errors import GencoreError
+from gencore_hub import foreign
 
 NEEDS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 METADATA = ("metadata.jsonl", "metadata.csv", "list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -131,6 +132,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def shown(names: Iterable[str], limit: int = 5) -> str:
-    """Some of the names, and how many more there are."""
-    listed = list(names)
+    """Some of the names, as text (gencore_hub.foreign), and how many more there are."""
+    listed = [foreign.shown(name, line=True) for name in names]
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
