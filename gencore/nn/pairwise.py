@@ -6,23 +6,24 @@ d is the Euclidean distance of two codes:
     triplet       [d(a, p) - d(a, n) + m]+ , on squared distances: FaceNet's (Schroff et al. 2015, arXiv:1503.03832,
                   equation 3)
     semi-hard     the n nearest to a of those farther than p                 (the same, section 3.2)
-Distances come block by block of at most BLOCK numbers; a loss over all pairs computes them again in its backward pass.
+Distances come block by block of at most BLOCK numbers; a loss over all pairs takes its slopes along with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import relu
-from torch.utils.checkpoint import checkpoint
 
 from gencore.config import check
 from gencore.errors import GencoreError
 
-BLOCK = 2**24
-"""Numbers in the largest block of distances: 64 MiB of float32."""
+BLOCK = 2**20
+"""Numbers in the largest block of distances: 4 MiB of float32."""
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -47,26 +48,57 @@ def contrastive_terms(distance: Tensor, same: Tensor, *, margin: float, squared:
 def contrastive_loss(z: Tensor, label: Tensor, *, margin: float = 1.0, squared: bool = True) -> Tensor:
     """The mean over all pairs of one class, plus the mean over all pairs of different classes; a scalar.
 
-    Codes z (N, D), label (N,) integers. A mean over no pairs is 0.
+    Codes z (N, D), label (N,) integers. A mean over no pairs is 0. Memory is O(N), forward and backward; the slopes are
+    taken in the forward pass, so there is no second derivative.
     """
     check(margin > 0, "margin", margin, "a positive number")
     _check_codes(z, label)
-    everyone = torch.arange(len(z), device=z.device)
-
-    def sums(rows: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        same = label[rows][:, None] == label
-        terms = contrastive_terms(distances(z[rows], z), same, margin=margin, squared=squared)
-        # with itself an example is of one class, and at distance 0
-        return terms.where(same, 0.0).sum(), terms.where(~same, 0.0).sum()
-
-    attracting = repelling = z.new_zeros(())
-    for rows in _blocks(everyone, len(z)):
-        near, far = _again_in_backward(sums, rows, z) if len(rows) < len(z) else sums(rows, z)
-        attracting, repelling = attracting + near, repelling + far
     sizes = torch.unique(label, return_counts=True)[1]
     alike = int((sizes * (sizes - 1)).sum())
     different = len(z) * (len(z) - 1) - alike
-    return attracting / max(alike, 1) + repelling / max(different, 1)
+    weights = 1 / max(alike, 1), 1 / max(different, 1)
+
+    def terms(distance: Tensor, same: Tensor) -> Tensor:
+        loss = contrastive_terms(distance, same, margin=margin, squared=squared)
+        return torch.where(same, weights[0] * loss, weights[1] * loss)
+
+    # in single precision at least, also where the codes come in half
+    total, _ = _SumOverPairs.apply(z if z.dtype == torch.float64 else z.float(), label, terms)
+    return total
+
+
+class _SumOverPairs(torch.autograd.Function):
+    """The sum of terms(d (B, N), same (B, N)) over all ordered pairs of two codes, z (N, D) and label (N,).
+
+    Its slope at z_i is 2 sum_j c_ij (z_i - z_j), c = term'(d) / d, and 0 where d = 0.
+    """
+
+    @staticmethod
+    def forward(z: Tensor, label: Tensor, terms: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        total, slope = z.new_zeros(()), torch.zeros_like(z)
+        centred = z - z.mean(0)
+        with torch.autocast(z.device.type, enabled=False):
+            for rows in _blocks(torch.arange(len(z), device=z.device), len(z)):
+                distance = distances(z[rows], z).requires_grad_()
+                with torch.enable_grad():
+                    # of one class with itself, and at distance 0: an example's own term is 0
+                    part = terms(distance, label[rows][:, None] == label).sum()
+                (steepness,) = torch.autograd.grad(part, distance)
+                pull = (steepness / distance.detach()).masked_fill_(distance == 0, 0.0)
+                slope[rows] = 2 * (pull.sum(1, keepdim=True) * centred[rows] - pull @ centred)
+                total += part.detach()
+        return total, slope
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None, None
 
 
 def triplet_loss(near: Tensor, far: Tensor, *, margin: float) -> Tensor:
@@ -76,14 +108,14 @@ def triplet_loss(near: Tensor, far: Tensor, *, margin: float) -> Tensor:
 
 def positive_pairs(label: Tensor) -> tuple[Tensor, Tensor]:
     """All ordered pairs of two examples of one class: (anchor, positive), (K,) int64 each, in order of the anchor."""
-    found = []
     everyone = torch.arange(len(label), device=label.device)
-    for rows in _blocks(everyone, len(label)):
-        alike = (label[rows][:, None] == label) & (rows[:, None] != everyone)
-        pairs = alike.nonzero()
-        found.append(torch.stack([rows[pairs[:, 0]], pairs[:, 1]], 1))
-    anchor, positive = torch.cat(found).unbind(1)
-    return anchor, positive
+    _, kind, sizes = torch.unique(label, return_inverse=True, return_counts=True)
+    by_class, size = kind.argsort(stable=True), sizes[kind]
+    anchor = everyone.repeat_interleave(size)
+    place = torch.arange(len(anchor), device=label.device) - (size.cumsum(0) - size)[anchor]
+    positive = by_class[(sizes.cumsum(0) - sizes)[kind][anchor] + place]
+    others = positive != anchor
+    return anchor[others], positive[others]
 
 
 def semi_hard_negatives(z: Tensor, label: Tensor, anchor: Tensor, positive: Tensor) -> Tensor:
@@ -95,10 +127,11 @@ def semi_hard_negatives(z: Tensor, label: Tensor, anchor: Tensor, positive: Tens
     """
 
     def choose(distance: Tensor, other: Tensor, near: Tensor) -> Tensor:
-        farther = other & (distance > near[:, None])
-        beyond = distance.masked_fill(~farther, torch.inf).argmin(1)
-        farthest = distance.masked_fill(~other, -torch.inf).argmax(1)
-        return torch.where(farther.any(1), beyond, farthest)
+        nearest = distance.masked_fill(~other | (distance <= near[:, None]), torch.inf).min(1)
+        found, none = nearest.indices, nearest.values == torch.inf
+        if none.any():
+            found[none] = distance[none].masked_fill(~other[none], -torch.inf).argmax(1)
+        return found
 
     return _negatives(choose, z, label, anchor, positive)
 
@@ -128,23 +161,16 @@ def _negatives(
         raise GencoreError("All examples are of one class: a triplet needs an example of another. Take more classes.")
     found = []
     for part in _blocks(torch.arange(len(anchor), device=z.device), len(z)):
-        rows = anchor[part]
-        distance = distances(z[rows], z)
+        rows, once = anchor[part].unique_consecutive(return_inverse=True)
+        distance = distances(z[rows], z)[once]
         near = distance.gather(1, positive[part][:, None])[:, 0]  # from the same block, so that equals are equal
-        found.append(choose(distance, label[rows][:, None] != label, near))
+        found.append(choose(distance, label[anchor[part]][:, None] != label, near))
     return torch.cat(found) if found else anchor.new_empty(0)
 
 
 def _blocks(rows: Tensor, columns: int) -> Iterator[Tensor]:
     """`rows` in parts of which each, times `columns`, is at most BLOCK numbers."""
     yield from rows.split(max(1, BLOCK // max(columns, 1))) if len(rows) else ()
-
-
-def _again_in_backward(
-    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], rows: Tensor, z: Tensor
-) -> tuple[Tensor, Tensor]:
-    near, far = checkpoint(function, rows, z, use_reentrant=False)
-    return near, far
 
 
 def _check_codes(z: Tensor, label: Tensor) -> None:
