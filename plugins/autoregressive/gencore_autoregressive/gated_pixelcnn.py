@@ -2,10 +2,10 @@
 
     p(x | h) = prod_i p(x_i | x_1 ... x_(i-1), h)                                                  (equation 3)
     y = tanh(W_f * x + V_f h) . sigmoid(W_g * x + V_g h)                                           (equation 4)
-with the two stacks of gencore.nn.causal_gated, which leave no blind spot (section 2.2, figure 1), and h the class
-(section 2.3). The density is that of gencore_autoregressive.pixelcnn.
+with the two stacks of gencore.nn.causal_gated, which leave no blind spot (section 2.2, figure 1), and h the class, or
+maps of the picture's size (section 2.3). The density is that of gencore_autoregressive.pixelcnn.
 
-The network is also a prior over codes and a decoder's, as in section 2.4 (see gencore.nn.causal_gated).
+The model is also the prior of vq-vae and the decoder of pixel-vae (gencore.densities), as in section 2.4.
 
 Deviations: small; Adam where the paper has RMSprop.
 """
@@ -17,7 +17,7 @@ import dataclasses
 from torch import Tensor
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore.conditions import ClassLabel
+from gencore.conditions import ClassLabel, Condition, Image
 from gencore.config import check
 from gencore.nn.causal_gated import GatedPixelNetwork
 from gencore.nn.labels import one_hot
@@ -45,17 +45,25 @@ SYSTEM = SystemSpec(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GatedPixelConfig(StackConfig):
-    """`num_classes`: of the data, None for a density without a condition."""
+    """One of `num_classes`, for the class of each picture, and `input_shape`, for maps (M, height, width) that it is
+    made from, or neither."""
 
     num_classes: int | None = None
+    input_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         StackConfig.__post_init__(self)
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
+        if (shape := self.input_shape) is not None:
+            height, width = self.data_shape[1:]
+            fits = shape[0] > 0 and shape[1:] == (height, width)
+            check(fits, "input_shape", shape, f"(maps, {height}, {width}), as large as the pictures")
+            one = "null beside an input_shape: one condition (--condition none leaves the labels out)"
+            check(self.num_classes is None, "num_classes", self.num_classes, one)
 
 
 class GatedPixelCNN(PixelDensity):
-    """The density of pictures, or of pictures of each class."""
+    """The density of pictures, of pictures of each class, or given maps."""
 
     config_class = GatedPixelConfig
     config: GatedPixelConfig
@@ -69,20 +77,26 @@ class GatedPixelCNN(PixelDensity):
             layers=config.layers,
             colours=channels,
             vector=config.num_classes or 0,
+            maps=config.input_shape[0] if config.input_shape else 0,
         )
         super().__init__(config, network, head)
 
     @property
-    def condition(self) -> ClassLabel | None:
-        """The class, where there are classes."""
+    def condition(self) -> Condition | None:
+        """The class or the maps, where there are such."""
+        if self.config.input_shape:
+            return Image(shape=self.config.input_shape)
         return ClassLabel(count=self.config.num_classes) if self.config.num_classes else None
 
-    def context(self, condition: Tensor | None) -> tuple[Tensor, ...]:
-        """The class as a one-hot vector."""
-        classes = self.config.num_classes
-        if classes is None or condition is None:
+    def context(self, condition: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The class as a one-hot vector, or the maps."""
+        if condition is None:
             return ()
-        return (one_hot(condition, classes, len(condition)).to(next(self.network.parameters())),)
+        weight = next(self.network.parameters())
+        if self.config.input_shape:
+            return None, condition.to(weight)
+        assert self.config.num_classes is not None
+        return (one_hot(condition, self.config.num_classes, len(condition)).to(weight),)
 
 
 def gated_pixelcnn(

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from gencore import Paper, Recipe, SystemSpec
 from gencore.config import check
-from gencore_autoregressive.parts.levels import from_levels
+from gencore.nn.levels import from_levels
 from gencore_autoregressive.parts.likelihood import one_stage
 from gencore_autoregressive.parts.pixels import PixelConfig, PixelDensity
 from gencore_autoregressive.parts.two_streams import TwoStreams

@@ -26,9 +26,9 @@ from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.causal_waves import WaveNetwork, WaveSteps
 from gencore.nn.labels import one_hot
+from gencore.nn.levels import check_range, from_levels, to_levels
 from gencore.nn.likelihood import PROBABILITY, Scale
 from gencore_autoregressive.parts.ancestral import AncestralSampler, choose
-from gencore_autoregressive.parts.levels import check_range, from_levels, to_levels
 from gencore_autoregressive.parts.likelihood import one_stage, over_classes
 
 SYSTEM = SystemSpec(
@@ -64,9 +64,10 @@ def from_mu_law(codes: Tensor, levels: int) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WaveNetConfig(ModelConfig):
-    """`data_shape`: (1, numbers of a clip). `levels`: of the companded sound. `width`, `skip_width`: channels of the
-    layers and of what they give the output. `sample_rate`: numbers of a second. Dilations 1, 2, 4, ... of `dilations` layers, `stacks` times. One of
-    `num_classes`, for the class of each clip, and `input_shape`, for its spectrogram (1, bands, frames), or neither.
+    """`data_shape`: (1, numbers of a clip). `levels`: of the companded sound. `sample_rate`: numbers of a second.
+    `width`, `skip_width`: channels of the layers and of what they give the output. Dilations 1, 2, 4, ... of
+    `dilations` layers, `stacks` times. One of `num_classes`, for the class of each clip, and `input_shape`, for its
+    spectrogram (1, bands, frames), or neither.
     """
 
     data_shape: tuple[int, int] = (1, 2240)

@@ -4,13 +4,14 @@
 under the VAE's bound. z, decoded to feature maps of the image's size, is concatenated to a few masked convolutions
 that see the pixels before: they take the local detail, z what is global. With many such layers z is ignored.
 
-Deviations: binary pixels; one layer of latents; residual masked convolutions without gates; the channels of one pixel
-are independent given the pixels before and z.
+Deviations: binary pixels; one layer of latents; residual masked convolutions without gates, where the channels of one
+pixel are independent given the pixels before and z: pixels="gated-pixelcnn" has gates, and no such independence.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -19,7 +20,9 @@ from torch.nn import functional as F
 
 from gencore import Noise, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
+from gencore.densities import draw_levels, picture_density
 from gencore.nn.distributions import Drawable, SignedBernoulli
+from gencore.nn.levels import from_levels
 from gencore.nn.masked import MaskedConv2d
 from gencore.noise import NoiseSource
 from gencore_vae.parts.binary import Binarization
@@ -54,9 +57,11 @@ SYSTEM = SystemSpec(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PixelVAEConfig(VAEConfig):
-    """`pixel_layers` masked convolutions of `pixel_width` channels, which see `feature_maps` maps made from z."""
+    """`pixel_layers` masked convolutions of `pixel_width` channels, which see `feature_maps` maps made from z, of each
+    channel. `pixels`: "masked", or a system that is a density of pictures given maps, such as gated-pixelcnn."""
 
     likelihood: Likelihood = "bernoulli"
+    pixels: str = "masked"
     feature_maps: int = 8
     pixel_width: int = 32
     pixel_layers: int = 2
@@ -115,6 +120,40 @@ class AutoregressiveImages(Drawable):
         return rearrange(x, "(k n) ... -> k n ...", k=k)
 
 
+def make_pixels(config: PixelVAEConfig) -> nn.Module:
+    """What makes the pixels of the feature maps. Raises GencoreError for a system that is no density given maps."""
+    if config.pixels == "masked":
+        return PixelNetwork(config)
+    channels, height, width = config.data_shape
+    return picture_density(
+        config.pixels,
+        data_shape=config.data_shape,
+        levels=2,
+        width=config.pixel_width,
+        layers=config.pixel_layers,
+        input_shape=(config.feature_maps * channels, height, width),
+    )
+
+
+class DensityImages(Drawable):
+    """p(x | z) of binary images (N, C, H, W) by a density given maps."""
+
+    def __init__(self, density: nn.Module, features: Tensor) -> None:
+        self.density: Any = density
+        super().__init__(features.new_empty(()).expand(len(features), *self.density.config.data_shape))
+        self.features = features
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """value (N, C, H, W) of -1 and 1 -> (N,) nats."""
+        return self.density.log_prob(value, condition=self.features)
+
+    @torch.no_grad()
+    def draw(self, noise: NoiseSource, k: int = 1) -> Tensor:
+        """(k, N, C, H, W), one pixel after the other."""
+        drawn = [draw_levels(self.density, noise, condition=self.features) for _ in range(k)]
+        return from_levels(torch.stack(drawn), 2).to(self.features)
+
+
 class PixelVAE(VAE):
     """A VAE whose decoder makes feature maps, of which `pixels` makes the pixels."""
 
@@ -125,11 +164,13 @@ class PixelVAE(VAE):
     def __init__(self, config: PixelVAEConfig) -> None:
         super().__init__(config)
         self.decoder = make_decoder(config, config.latent_dim, num_parameters=config.feature_maps)
-        self.pixels = PixelNetwork(config)
+        self.pixels = make_pixels(config)
 
-    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> AutoregressiveImages:
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> AutoregressiveImages | DensityImages:
         """z (N, latent_dim) -> p(x | z), event data_shape."""
         features = rearrange(self.decoder(z), "n f c h w -> n (f c) h w")
+        if self.config.pixels != "masked":
+            return DensityImages(self.pixels, features)
         return AutoregressiveImages(self.pixels, features, self.config.data_shape)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -151,6 +192,7 @@ def pixel_vae(
     feature_maps: int = 8,
     pixel_width: int = 32,
     pixel_layers: int = 2,
+    pixels: str = "masked",
     free_bits: float = 0.0,
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
@@ -164,6 +206,7 @@ def pixel_vae(
         feature_maps=feature_maps,
         pixel_width=pixel_width,
         pixel_layers=pixel_layers,
+        pixels=pixels,
     )
     objective = VariationalBound(free_bits=free_bits, binarization=binarization)
     return Recipe(

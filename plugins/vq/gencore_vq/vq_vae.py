@@ -9,7 +9,8 @@ prior, then decoder.
 
 The same model with other codebooks: gencore_vq.grouped_vq_vae, residual_vq_vae, cosine_vq_vae.
 
-Deviations: the prior is a causal transformer (gencore_vq.parts.prior); small networks, down-sampling by 4.
+Deviations: the prior is a causal transformer, prior="gated-pixelcnn" takes the paper's kind (gencore_vq.parts.prior);
+small networks, down-sampling by 4.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gencore.config import check
 from gencore.distributed import from_first_process, sum_over_processes
 from gencore.errors import GencoreError, NonFiniteError
 from gencore_vq.parts.codebook import Codebook, StraightThrough, perplexity
-from gencore_vq.parts.prior import AncestralSampler, CodePrior, CodePriorObjective
+from gencore_vq.parts.prior import AncestralSampler, CodePrior, CodePriorObjective, DensityPrior
 from gencore_vq.parts.residual import ResidualCodebook
 
 SYSTEM = SystemSpec(
@@ -102,7 +103,8 @@ def _nested_books(old: dict[str, Any]) -> dict[str, Any]:
 class VQVAEConfig(ModelConfig):
     """Images whose sides are multiples of 4; a code, or one code a book, for each 4 x 4 pixels.
 
-    `num_codes`: in each book. `code_dim`: channels of a code's vector. `update`: how the codebook learns.
+    `num_codes`: in each book. `code_dim`: channels of a code's vector. `update`: how the codebook learns. `prior`:
+    "transformer", or a system that is a density of pictures, such as gated-pixelcnn.
     """
 
     version: ClassVar[int] = 2
@@ -114,6 +116,7 @@ class VQVAEConfig(ModelConfig):
     width: int = 32
     residual_blocks: int = 2
     update: Literal["ema", "gradient"] = "ema"
+    prior: str = "transformer"
     prior_width: int = 80
     prior_layers: int = 4
     num_classes: int | None = None
@@ -180,6 +183,19 @@ def make_codebook(config: VQVAEConfig) -> Codebook | ResidualCodebook:
     return Codebook(config.num_codes, config.code_dim, config.update, unit_length=kind.unit_length)
 
 
+def make_prior(config: VQVAEConfig) -> CodePrior | DensityPrior:
+    """The prior that the config asks for. Raises GencoreError for a system that is no density of pictures."""
+    sizes: dict[str, Any] = {"width": config.prior_width, "layers": config.prior_layers}
+    if config.prior == "transformer":
+        length, books = math.prod(config.code_shape), config.books or 1
+        return CodePrior(
+            num_codes=config.num_codes, length=length, num_classes=config.num_classes, books=books, **sizes
+        )
+    if config.num_classes is not None:
+        sizes["num_classes"] = config.num_classes
+    return DensityPrior(config.prior, config.code_shape, config.num_codes, **sizes)
+
+
 class VQVAE(Model):
     """Encoder, codebook, decoder, and the prior over codes."""
 
@@ -208,14 +224,7 @@ class VQVAE(Model):
             nn.ReLU(),
             nn.ConvTranspose2d(width, channels, 4, 2, 1),
         )
-        self.prior = CodePrior(
-            num_codes=config.num_codes,
-            length=math.prod(config.code_shape),
-            width=config.prior_width,
-            layers=config.prior_layers,
-            num_classes=config.num_classes,
-            books=config.books or 1,
-        )
+        self.prior = make_prior(config)
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape) -> codes (N, [books,] H / 4, W / 4) int64. Raises GencoreError for other shapes,

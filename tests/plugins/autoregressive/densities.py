@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gencore
 from gencore.data import Batches, open_source
-from gencore_autoregressive.parts.levels import Rounding, to_levels
+from gencore.nn.levels import Rounding, to_levels
 
 
 def trained(system: str, x: Tensor, label: Tensor | None = None, *, steps: int, seed: int, **arguments: Any) -> Any:

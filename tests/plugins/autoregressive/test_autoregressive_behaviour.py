@@ -17,7 +17,7 @@ from gencore.data import open_source
 from gencore.data.toys.vowels import vowel_waves
 from gencore.evaluation import train_classifier
 from gencore.nn.causal_waves import WaveNetwork
-from gencore_autoregressive.parts.levels import from_levels
+from gencore.nn.levels import from_levels
 from gencore_autoregressive.wavenet import to_mu_law
 from tests.plugins.autoregressive.densities import (
     bigram,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 import gencore
+from gencore.nn.levels import from_levels
 from gencore.nn.likelihood import PROBABILITY, bits_per_dim
 from gencore_autoregressive.parts.ancestral import AncestralSampler, choose
-from gencore_autoregressive.parts.levels import from_levels
 from gencore_autoregressive.wavenet import from_mu_law
 
 WAVENET = {"levels": 3, "width": 6, "skip_width": 6, "dilations": 3, "stacks": 1}
@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "diagonal bilstm": ("pixelrnn-diagonal-bilstm", {"width": 4, "layers": 3}),
     "gated": ("gated-pixelcnn", {"width": 8, "layers": 3}),
     "gated of a class": ("gated-pixelcnn", {"width": 8, "layers": 3, "num_classes": 3}),
+    "gated of maps": ("gated-pixelcnn", {"width": 8, "layers": 3}),
     "plus plus": ("pixelcnn-plus-plus", {**PLUS_PLUS, "downsamplings": 1}),
     "wavenet": ("wavenet", WAVENET),
     "wavenet of a class": ("wavenet", {**WAVENET, "num_classes": 3}),
@@ -58,7 +59,8 @@ def made(case: str, number: int) -> Any:
     shape = ENUMERABLE.get(system, ENUMERABLE["pixels"])[number]
     torch.manual_seed(0)
     width = {"width": 3 * arguments["width"]} if shape["data_shape"][0] == 3 else {}
-    model = built(system, {**arguments, **width, **shape})
+    maps = {"input_shape": (2, *shape["data_shape"][1:])} if case == "gated of maps" else {}
+    model = built(system, {**arguments, **width, **shape, **maps})
     size = 0.1 if case == "plus plus" else 0.4  # its residual sums grow
     for parameter in model.parameters():
         parameter.data.add_(size * torch.randn_like(parameter))

@@ -1,6 +1,6 @@
 """Pictures as sequences: p(x) = prod_i p(x_i | x_1 ... x_(i-1)), row by row, each pixel's channels in their order.
 
-A picture is made of levels (gencore_autoregressive.parts.levels), so p is a probability, and sums to 1 over all
+A picture is made of levels (gencore.nn.levels), so p is a probability, and sums to 1 over all
 pictures.
 """
 
@@ -16,10 +16,10 @@ from gencore import Model, ModelConfig, Sampler
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.causal import PixelSteps
+from gencore.nn.levels import Rounding, from_levels, to_levels
 from gencore.nn.likelihood import PROBABILITY, Scale
 from gencore_autoregressive.parts.ancestral import AncestralSampler
 from gencore_autoregressive.parts.heads import Head
-from gencore_autoregressive.parts.levels import Rounding, from_levels, to_levels
 from gencore_autoregressive.parts.likelihood import over_classes
 
 Place = tuple[int, int, int]
@@ -82,7 +82,7 @@ class PixelDensity(Model):
         """Levels as the numbers that the network takes."""
         return from_levels(codes, self.config.levels).to(next(self.network.parameters()).dtype)
 
-    def context(self, condition: Tensor | None) -> tuple[Tensor, ...]:
+    def context(self, condition: Tensor | None) -> tuple[Tensor | None, ...]:
         """What the network takes beside the picture."""
         return ()
 

@@ -1,9 +1,10 @@
-"""An autoregressive prior over a grid of codes, in raster order, by causal self-attention.
+"""An autoregressive prior over a grid of codes, in raster order, by causal self-attention or as a picture's density.
 
 p(k) = prod_i p(k_i | k_1 ... k_{i-1}, label), the second stage of van den Oord et al. 2017 (section 3.3). The paper's
-prior is a PixelCNN; a small transformer (Vaswani et al. 2017, arXiv:1706.03762, pre-normalised) sees all codes before
-the current one, without a blind spot. Where a place has a code from each of several books, all codes of the first
-book come first, then those of the second: the codes of a residual model from coarse to fine.
+prior is a PixelCNN, which DensityPrior takes as it is; a small transformer (Vaswani et al. 2017, arXiv:1706.03762,
+pre-normalised) sees all codes before the current one, without a blind spot. Where a place has a code from each of
+several books, all codes of the first book come first, then those of the second, the codes of a residual model from
+coarse to fine; to a picture's density they are the channels of a pixel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gencore import Loss, Noise, Objective
+from gencore.densities import draw_levels, picture_density
+from gencore.nn.levels import from_levels
+
+Callback = Callable[[int, int], None]
 
 
 class CausalBlock(nn.Module):
@@ -70,6 +75,41 @@ class CodePrior(nn.Module):
         logits = self.logits(self.norm(self.blocks(x)))
         return rearrange(logits, "n l (b k) -> n l b k", b=self.books)[:, place, book]
 
+    def mean_nats(self, codes: Tensor, label: Tensor | None) -> Tensor:
+        """-log p a code of codes (N, *code_shape), their mean."""
+        codes = codes.flatten(1)
+        return code_nats(self(codes[:, :-1], label), codes).mean()
+
+    def draw(self, noise: Noise, label: Tensor | None, temperature: float, callback: Callback | None) -> Tensor:
+        """Codes, one for each stream of noise, (N, length)."""
+        codes = torch.empty(noise.count, 0, dtype=torch.int64, device=noise.device)
+        for place in range(self.length):
+            drawn = noise.categorical(self(codes, label)[:, -1] / temperature)
+            codes = torch.cat([codes, drawn[:, None]], 1)
+            if callback:
+                callback(place + 1, self.length)
+        return codes
+
+
+class DensityPrior(nn.Module):
+    """The density of pictures of that system, over grids of codes: code k is level k, a book a channel."""
+
+    def __init__(self, system: str, code_shape: tuple[int, ...], num_codes: int, **fields: Any) -> None:
+        super().__init__()
+        shape = code_shape if len(code_shape) == 3 else (1, *code_shape)
+        self.density = picture_density(system, data_shape=shape, levels=num_codes, **fields)
+
+    def mean_nats(self, codes: Tensor, label: Tensor | None) -> Tensor:
+        """-log p a code of codes (N, *code_shape), their mean."""
+        config = self.density.config
+        x = from_levels(codes.reshape(-1, *config.data_shape), config.levels)
+        return -self.density.log_prob(x, condition=label).mean() / x[0].numel()
+
+    def draw(self, noise: Noise, label: Tensor | None, temperature: float, callback: Callback | None) -> Tensor:
+        """Codes, one for each stream of noise, (N, length)."""
+        drawn = draw_levels(self.density, noise, condition=label, temperature=temperature, callback=callback)
+        return drawn.flatten(1)
+
 
 def code_nats(logits: Tensor, codes: Tensor) -> Tensor:
     """-log p of codes (N, L) under logits (N, L, K), (N, L) in nats a code."""
@@ -82,9 +122,9 @@ class CodePriorObjective(Objective):
     def prior(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """batch["x"], and batch["label"] where the model takes labels."""
         with torch.no_grad():
-            codes = model.encode(batch["x"]).flatten(1)
+            codes = model.encode(batch["x"])
         label = model.check_label(batch.get("label"), len(codes))
-        return Loss(code_nats(model.prior(codes[:, :-1], label), codes).mean())
+        return Loss(model.prior.mean_nats(codes, label))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +139,12 @@ class AncestralSampler:
         noise: Noise,
         *,
         condition: Tensor | None = None,
-        callback: Callable[[int, int], None] | None = None,
+        callback: Callback | None = None,
     ) -> Tensor:
         """One image for each stream of noise."""
         classes = model.config.num_classes
         if condition is None and classes:
             condition = noise.integers(classes)
         label = model.check_label(condition, noise.count)
-        codes = torch.empty(noise.count, 0, dtype=torch.int64, device=noise.device)
-        for place in range(model.prior.length):
-            drawn = noise.categorical(model.prior(codes, label)[:, -1] / self.temperature)
-            codes = torch.cat([codes, drawn[:, None]], 1)
-            if callback:
-                callback(place + 1, model.prior.length)
+        codes = model.prior.draw(noise, label, self.temperature, callback)
         return model.generate(codes.unflatten(1, model.config.code_shape))

@@ -7,7 +7,7 @@ import torch
 
 import gencore
 from gencore.data import open_source
-from gencore_autoregressive.parts.levels import from_levels, to_levels
+from gencore.nn.levels import from_levels, to_levels
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256, 65536])
