@@ -27,6 +27,9 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="digits, mnist:DIRECTORY, a folder of images, or a .npy or .npz file.")
     ] = None,
+    second_data: Annotated[
+        str | None, typer.Option(help="Data of a second domain, as --data; unpaired with the first.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Iterations (of the first stage).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a batch, on each process.")] = None,
     set_: Annotated[list[str], typer.Option("--set", help="An argument of the recipe: name=value.")] = [],  # noqa: B006
@@ -96,7 +99,13 @@ def _given(context: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
             given[field.name] = values[parameter]
     if "set" in given:
         given["set"] = tuple(given["set"])
-    for name, read in (("data", settings.lasting), ("init_from", settings.lasting_model), ("data_range", _pair)):
+    readers = {
+        "data": settings.lasting,
+        "second_data": settings.lasting,
+        "init_from": settings.lasting_model,
+        "data_range": _pair,
+    }
+    for name, read in readers.items():
         if name in given:
             given[name] = read(given[name])
     return given

@@ -93,10 +93,9 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
     """
     out = user_path(out)
     stored = load_settings(out) if resume else None
-    if stored is None or settings.data != stored.data:
-        settings = dataclasses.replace(settings, data=lasting(settings.data))
-    if stored is None or settings.init_from != stored.init_from:
-        settings = dataclasses.replace(settings, init_from=lasting_model(settings.init_from))
+    for name, read in (("data", lasting), ("second_data", lasting), ("init_from", lasting_model)):
+        if stored is None or getattr(settings, name) != getattr(stored, name):
+            settings = dataclasses.replace(settings, **{name: read(getattr(settings, name))})
     if stored is not None:
         given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
         settings = stored.changed(given, out)
@@ -195,6 +194,7 @@ def open_data(settings: RunSettings) -> Any:
         skip_corrupt=settings.skip_corrupt,
         data_range=settings.data_range,
         condition=settings.condition,
+        second=settings.second_data,
     )
 
 

@@ -17,7 +17,16 @@ from gencore_hub.atomic import atomic_write
 
 RUN_FILE = "run.json"
 MOST_BYTES = 2**24
-CHANGEABLE = ("data", "skip_corrupt", "checkpoint_every", "sample_every", "log_every", "keep", "tracker")
+CHANGEABLE = (
+    "data",
+    "second_data",
+    "skip_corrupt",
+    "checkpoint_every",
+    "sample_every",
+    "log_every",
+    "keep",
+    "tracker",
+)
 """Settings that a resume may change: they are about the run, not about the training's steps. The data must be the same
 by content, wherever they lie. `steps` may grow."""
 
@@ -28,6 +37,8 @@ class RunSettings:
 
     system: str
     data: str | None = None
+    second_data: str | None = None
+    """A second domain beside the first, unpaired (gencore.data.open_source)."""
     steps: int | None = None
     batch_size: int | None = None
     set: tuple[str, ...] = ()

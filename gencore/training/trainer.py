@@ -369,7 +369,7 @@ class Trainer:
 
     def _batch(self, run: _StageRun) -> Batch:
         batch = next(run.stream)
-        check_batch(batch, run.batches.source.shape)
+        check_batch(batch, run.batches.source)
         return {key: tensor.to(self.accelerator.device, non_blocking=True) for key, tensor in batch.items()}
 
     def _step_phase(self, run: _StageRun, phase: Phase, batches: Sequence[Batch]) -> None:

@@ -26,6 +26,7 @@ SETTINGS = st.builds(
     RunSettings,
     system=st.sampled_from(["wgan-gp", "vq-vae"]),
     data=st.none() | WORD,
+    second_data=st.none() | WORD,
     set=st.lists(WORD, max_size=3).map(tuple),
     seed=st.integers(0, 2**40),
     data_range=st.none() | st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)),
@@ -48,7 +49,8 @@ def test_the_command_gives_the_settings_again(wanted: RunSettings, out: str) -> 
         done = CliRunner().invoke(app, arguments)
     assert program == "gencore"
     assert done.exit_code == 0, done.output
-    expected = dataclasses.replace(wanted, data=settings_module.lasting(wanted.data))
+    lasting = settings_module.lasting
+    expected = dataclasses.replace(wanted, data=lasting(wanted.data), second_data=lasting(wanted.second_data))
     assert caught == [(expected, user_path(out), {"resume": False, "quiet": False})]
 
 
@@ -169,6 +171,7 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     chosen = RunSettings(
         system="gan",
         data="folder",
+        second_data="another",
         steps=3,
         seed=4,
         image_size=5,
@@ -188,8 +191,9 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CaughtError) as caught:
         run.train(chosen, tmp_path, quiet=True)
     (recipe, given_source), options = caught.value.args
-    plainly = {"data_range": None, "condition": None}
-    assert opened == [("folder", {"image_size": 5, "skip_corrupt": True, "data_range": (0.0, 9.0), "condition": "c"})]
+    plainly = {"data_range": None, "condition": None, "second": None}
+    wanted = {"image_size": 5, "skip_corrupt": True, "data_range": (0.0, 9.0), "condition": "c", "second": "another"}
+    assert opened == [("folder", wanted)]
     assert given_source is source
     assert recipe.stages[0].steps == 3
     callbacks = {type(callback): callback for callback in options.pop("callbacks")}
@@ -226,3 +230,32 @@ def test_a_later_checkpoint_is_resumed(tmp_path: Path) -> None:
     assert few.command(out) in card
     assert "Trained for 4 of 4 iterations." in card
     assert "examples of shape" in card
+
+
+def test_two_domains_that_any_two_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--data A --second-data B`: kept in the run, taken on a resume from elsewhere, and refused where it is another.
+
+    Another is told by its names and sizes.
+    """
+    from PIL import Image
+
+    for name, value in (("one", 40), ("two", 200), ("other", 90)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("L", (8, 8), value + number).save(tmp_path / name / f"{name[0]}{number}.png")
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--set", "width=4", "--set", "critic_width=4", "--set", "pool_size=4", "--batch-size", "2"]
+    words = ["train", "cyclegan", "--data", "one", "--second-data", "two", *sizes, "--steps", "1", "--out", "run", "-q"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    kept = run.load_settings(Path("run"))
+    assert (kept.data, kept.second_data) == (str(tmp_path / "one"), str(tmp_path / "two"))
+    assert f"--second-data {tmp_path / 'two'}" in (tmp_path / "run" / "README.md").read_text()
+    more = ["train", "--resume", "--out", str(tmp_path / "run"), "--steps", "2", "-q"]
+    monkeypatch.chdir("/")
+    with pytest.raises(GencoreError, match="is not what this run has trained on"):
+        CliRunner().invoke(app, [*more, "--second-data", str(tmp_path / "other")], catch_exceptions=False)
+    (tmp_path / "two").rename(tmp_path / "moved")
+    moved = ["--second-data", str(tmp_path / "moved")]
+    assert CliRunner().invoke(app, [*more, *moved], catch_exceptions=False).exit_code == 0
+    assert run.load_settings(tmp_path / "run").second_data == str(tmp_path / "moved")

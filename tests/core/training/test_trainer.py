@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -269,6 +270,33 @@ def test_not_a_number_stops_and_leaves_the_parameters(where: str) -> None:
         assert "iteration 2" in str(caught.value)
         assert trainer.model.theta.item() == pytest.approx(0.8)
     assert trainer.model.theta.isfinite().all()
+
+
+def test_a_batch_key_that_nobody_declared_is_refused_by_name() -> None:
+    """And labels that no class has: before the first step."""
+
+    class Talkative:
+        shape, num_classes, name = (1,), 3, "talkative"
+        extra: ClassVar[dict[str, torch.Tensor]] = {}
+
+        def __len__(self) -> int:
+            return 8
+
+        def fetch(self, indices: torch.Tensor) -> dict[str, torch.Tensor]:
+            x = torch.zeros(len(indices), 1)
+            return {"x": x, "label": torch.zeros_like(indices), "index": indices, **self.extra}
+
+    source = Talkative()
+    made = recipe(product, phase("critic"))
+    gencore.Trainer(made, source).fit()
+    source.extra = {"labels": torch.zeros(made.batch_size)}
+    with pytest.raises(
+        GencoreError, match=r"key 'labels', which nobody declared. Did you mean 'label'"
+    ):
+        gencore.Trainer(made, source).fit()
+    source.extra = {"label": torch.full((made.batch_size,), 3)}
+    with pytest.raises(GencoreError, match="talkative: its 'label' does not fit"):
+        gencore.Trainer(made, source).fit()
 
 
 def test_a_loss_that_is_no_scalar_is_refused() -> None:
