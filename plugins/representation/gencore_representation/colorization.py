@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from gencore import Adam, Loss, Model, Objective, Paper, Phase, Recipe, Stage, SystemSpec
 from gencore.config import check
 from gencore.distributed import sum_over_processes
+from gencore_representation.parts.backbones import SMALL
 from gencore_representation.parts.lab import gamut_bins, lab_to_rgb, rgb_to_lab
 from gencore_representation.parts.networks import EncoderConfig, check_pictures
 
@@ -58,6 +59,7 @@ class ColorizerConfig(EncoderConfig):
         EncoderConfig.__post_init__(self)
         check_pictures(self.data_shape)
         check(self.data_shape[0] == 3, "data_shape", self.data_shape, "pictures in colour: (3, size, size)")
+        check(self.backbone == SMALL, "backbone", self.backbone, f'"{SMALL}": colours need features of every place')
         check(self.head in ("classes", "regression"), "head", self.head, '"classes" or "regression"')
         check(self.temperature > 0, "temperature", self.temperature, "a positive number")
 

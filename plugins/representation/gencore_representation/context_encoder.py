@@ -71,7 +71,9 @@ class ContextEncoder(Model):
         super().__init__(config)
         channels, size, _ = config.data_shape
         square = (channels, size // 2, size // 2)
-        self.encoder = encoder_of(config.data_shape, width=config.width, code_dim=config.code_dim)
+        self.encoder = encoder_of(
+            config.data_shape, width=config.width, code_dim=config.code_dim, backbone=config.backbone
+        )
         self.generator = conv_decoder(square, width=config.width, inputs=config.code_dim)
         self.critic = conv_encoder(square, width=config.width, outputs=1)
 

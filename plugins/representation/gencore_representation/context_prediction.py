@@ -23,6 +23,7 @@ from gencore import Model, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.dense import mlp
+from gencore_representation.parts.backbones import check_backbone
 from gencore_representation.parts.networks import EncoderConfig, check_pictures, encoder_of
 from gencore_representation.parts.pretext import Task, pretext_stage
 
@@ -60,6 +61,7 @@ class ContextConfig(EncoderConfig):
         check_pictures(self.data_shape)
         for name in ("code_dim", "width"):
             check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
+        check_backbone(self.backbone)
         check(self.patch_size >= 4, "patch_size", self.patch_size, "at least 4")
         for name in ("gap", "jitter"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
@@ -84,7 +86,7 @@ class ContextPredictor(Model):
     def __init__(self, config: ContextConfig) -> None:
         super().__init__(config)
         shape = (config.data_shape[0], config.patch_size, config.patch_size)
-        self.encoder = encoder_of(shape, width=config.width, code_dim=config.code_dim)
+        self.encoder = encoder_of(shape, width=config.width, code_dim=config.code_dim, backbone=config.backbone)
         self.head = mlp((2 * config.code_dim, 2 * config.code_dim, PLACES))
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
