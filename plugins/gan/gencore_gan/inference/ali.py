@@ -17,7 +17,7 @@ from torch import Tensor
 from gencore import Paper, Recipe, SystemSpec
 from gencore.nn.distributions import DiagonalGaussian
 from gencore.noise import NoiseSource
-from gencore_gan.parts.bidirectional import BidirectionalGAN, joint_game
+from gencore_gan.parts.bidirectional import BidirectionalGAN, bidirectional_recipe
 from gencore_gan.parts.networks import DenseGANConfig
 
 SYSTEM = SystemSpec(
@@ -63,10 +63,4 @@ def ali(
     learning_rate: float = 5e-4,
 ) -> Recipe:
     """One critic step for each of generator and encoder."""
-    return Recipe(
-        name="ali",
-        model=ALI,
-        config=config,
-        stages=joint_game(steps=steps, learning_rate=learning_rate),
-        batch_size=batch_size,
-    )
+    return bidirectional_recipe("ali", ALI, config, steps=steps, batch_size=batch_size, learning_rate=learning_rate)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gencore import Paper, Recipe, SystemSpec
 from gencore.noise import NoiseSource
-from gencore_gan.parts.bidirectional import BidirectionalGAN, joint_game
+from gencore_gan.parts.bidirectional import BidirectionalGAN, bidirectional_recipe
 from gencore_gan.parts.networks import DenseGANConfig
 
 SYSTEM = SystemSpec(
@@ -59,10 +59,4 @@ def bigan(
     learning_rate: float = 5e-4,
 ) -> Recipe:
     """One critic step for each of generator and encoder."""
-    return Recipe(
-        name="bigan",
-        model=BiGAN,
-        config=config,
-        stages=joint_game(steps=steps, learning_rate=learning_rate),
-        batch_size=batch_size,
-    )
+    return bidirectional_recipe("bigan", BiGAN, config, steps=steps, batch_size=batch_size, learning_rate=learning_rate)

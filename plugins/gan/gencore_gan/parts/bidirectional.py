@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from gencore import Adam, Loss, Model, Objective, Phase, Stage
+from gencore import Adam, Loss, Model, Objective, Phase, Recipe, Stage
 from gencore.adversarial.losses import non_saturating
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
@@ -89,11 +89,14 @@ def pairs(model: Any, x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, T
     return (x, model.infer(x, noise)), (model.generate(z), z)
 
 
-def joint_game(*, steps: int, learning_rate: float) -> tuple[Stage, ...]:
+def bidirectional_recipe(
+    name: str, model: type[Model], config: DenseGANConfig, *, steps: int, batch_size: int, learning_rate: float
+) -> Recipe:
     """One step of the critic, then one of generator and encoder together."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phases = (
         Phase(name="critic", parts=("critic",), optimizer=optimizer),
         Phase(name="pair", parts=("generator", "encoder"), optimizer=optimizer),
     )
-    return (Stage(objective=JointGame(), phases=phases, steps=steps),)
+    stage = Stage(objective=JointGame(), phases=phases, steps=steps)
+    return Recipe(name=name, model=model, config=config, stages=(stage,), batch_size=batch_size)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.nn.utils.parametrizations import weight_norm
 
-from gencore import Adam, Model, ModelConfig, Objective, Stage
+from gencore import Adam, Loss, Model, ModelConfig, Objective, Recipe
 from gencore.adversarial.objective import two_players
 from gencore.config import check
 from gencore.data import labelled_and_unlabelled
@@ -122,10 +123,34 @@ def few(num_classes: int, count: int, batch_size: int) -> Callable[[Any, Any], A
     return view
 
 
-def semi_supervised_stages(
-    objective: Objective, *, steps: int, learning_rate: float, data: Callable[[Any, Any], Any]
-) -> tuple[Stage, ...]:
+class NamingAndGame(Objective):
+    """Base of phases "critic" and "generator" on x, label (few) and x_unlabelled. `unlabelled_weight`: of the game in
+    the critic's loss; with 0 it learns from the labels alone."""
+
+    def __init__(self, *, unlabelled_weight: float) -> None:
+        super().__init__()
+        check(unlabelled_weight >= 0, "unlabelled_weight", unlabelled_weight, "0 or more")
+        self.unlabelled_weight = unlabelled_weight
+
+    def named_and(self, game: Tensor, model: Any, batch: Mapping[str, Tensor]) -> Loss:
+        """The critic's loss: the classes of the labelled, and its game on the unlabelled."""
+        named = cross_entropy(model.class_logits(batch["x"]), batch["label"])
+        return Loss(named + self.unlabelled_weight * game, {"named": named, "game": game})
+
+
+def semi_supervised_recipe(
+    name: str,
+    model: type[Model],
+    config: Any,
+    objective: Objective,
+    *,
+    steps: int,
+    batch_size: int,
+    num_labels: int,
+    learning_rate: float,
+) -> Recipe:
     """Critic, then generator, on few labelled and all unlabelled examples."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     (stage,) = two_players(objective, optimizer, steps=steps)
-    return (dataclasses.replace(stage, data=data),)
+    stage = dataclasses.replace(stage, data=few(config.num_classes, num_labels, batch_size))
+    return Recipe(name=name, model=model, config=config, stages=(stage,), batch_size=batch_size)

@@ -29,7 +29,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gencore import Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Stage, SystemSpec
+from gencore import Loss, Model, ModelConfig, Objective, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.adversarial.objective import condition_of
 from gencore.conditions import Attributes, Condition
@@ -40,6 +40,7 @@ from gencore.nn.dense import mlp
 from gencore.nn.minibatch import MinibatchDiscrimination
 from gencore.noise import GlobalNoise, NoiseSource
 from gencore_gan.parts.locally_connected import LocallyConnected
+from gencore_gan.parts.two_rates import two_rates
 
 SYSTEM = SystemSpec(
     name="calogan",
@@ -266,18 +267,19 @@ def calogan(
     critic_rate: float = 5e-5,
 ) -> Recipe:
     """`particle`: the label of the showers to learn; None for all. `energy_weight`: of E |E_dep - E|, per GeV."""
-    generator, critic = (Adam(learning_rate=rate, betas=(0.5, 0.999)) for rate in (generator_rate, critic_rate))
-    phases = (
-        Phase(name="critic", parts=("critic",), optimizer=critic),
-        Phase(name="generator", parts=("generator",), optimizer=generator),
-    )
     check(particle is None or particle >= 0, "particle", particle, "a label, 0 or more, or None")
-    data = functools.partial(of_particle, particle=particle)
+    stages = two_rates(
+        EnergyMatched(energy_weight),
+        steps=steps,
+        generator_rate=generator_rate,
+        critic_rate=critic_rate,
+        data=functools.partial(of_particle, particle=particle),
+    )
     return Recipe(
         name="calogan",
         model=CaloGAN,
         config=config,
-        stages=(Stage(objective=EnergyMatched(energy_weight), phases=phases, steps=steps, data=data),),
+        stages=stages,
         batch_size=batch_size,
         data="showers",
     )

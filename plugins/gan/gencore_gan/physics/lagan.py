@@ -25,7 +25,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from gencore import Adam, Loss, Model, ModelConfig, Paper, Phase, Recipe, Stage, SystemSpec
+from gencore import Loss, Model, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.adversarial.objective import condition_of
 from gencore.conditions import ClassLabel, Condition
 from gencore.config import check
@@ -35,6 +35,7 @@ from gencore.nn.minibatch import MinibatchDiscrimination
 from gencore.noise import GlobalNoise, NoiseSource
 from gencore_gan.conditional.ac_gan import AuxiliaryClassification
 from gencore_gan.parts.locally_connected import LocallyConnected
+from gencore_gan.parts.two_rates import two_rates
 
 SYSTEM = SystemSpec(
     name="lagan",
@@ -190,17 +191,12 @@ def lagan(
     critic_rate: float = 2e-4,
 ) -> Recipe:
     """`class_weight`: of the class terms in both losses; `flip`: share of the critic's labels that are wrong."""
-    generator, critic = (Adam(learning_rate=rate, betas=(0.5, 0.999)) for rate in (generator_rate, critic_rate))
-    phases = (
-        Phase(name="critic", parts=("critic",), optimizer=critic),
-        Phase(name="generator", parts=("generator",), optimizer=generator),
-    )
     objective = FlippedClassification(class_weight=class_weight, flip=flip)
     return Recipe(
         name="lagan",
         model=LAGAN,
         config=config,
-        stages=(Stage(objective=objective, phases=phases, steps=steps),),
+        stages=two_rates(objective, steps=steps, generator_rate=generator_rate, critic_rate=critic_rate),
         batch_size=batch_size,
         data="jets",
     )

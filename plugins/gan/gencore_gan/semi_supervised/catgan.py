@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from gencore import Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.noise import GlobalNoise
-from gencore_gan.parts.semi_supervised import ClassifyingGAN, ClassifyingGANConfig, few, semi_supervised_stages
+from gencore_gan.parts.semi_supervised import ClassifyingGAN, ClassifyingGANConfig, semi_supervised_recipe
 
 SYSTEM = SystemSpec(
     name="catgan",
@@ -100,11 +100,13 @@ def catgan(
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels. `label_weight`: the paper's lambda."""
     objective = Categorical(label_weight=label_weight, unlabelled_weight=unlabelled_weight)
-    data = few(config.num_classes, num_labels, batch_size)
-    return Recipe(
-        name="catgan",
-        model=CatGAN,
-        config=config,
-        stages=semi_supervised_stages(objective, steps=steps, learning_rate=learning_rate, data=data),
+    return semi_supervised_recipe(
+        "catgan",
+        CatGAN,
+        config,
+        objective,
+        steps=steps,
         batch_size=batch_size,
+        num_labels=num_labels,
+        learning_rate=learning_rate,
     )

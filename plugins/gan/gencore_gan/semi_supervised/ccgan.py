@@ -21,14 +21,13 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from gencore import Loss, Model, ModelConfig, Objective, Paper, Recipe, SystemSpec
+from gencore import Loss, Model, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.config import check
 from gencore.nn.conv import check_image_shape, conv_decoder, conv_encoder
 from gencore.noise import GlobalNoise, NoiseSource
-from gencore_gan.parts.semi_supervised import few, semi_supervised_stages
+from gencore_gan.parts.semi_supervised import NamingAndGame, semi_supervised_recipe
 
 SYSTEM = SystemSpec(
     name="ccgan",
@@ -132,23 +131,15 @@ def random_masks(model: Any, noise: NoiseSource) -> Tensor:
     return square_masks(noise.integers(size - side + 1, 2), size, side)
 
 
-class ContextConditional(Objective):
-    """Phases "critic" and "generator", on x, label (few) and x_unlabelled. `unlabelled_weight`: of the game in the
-    critic's loss; with 0 it learns from the labels alone."""
-
-    def __init__(self, *, unlabelled_weight: float) -> None:
-        super().__init__()
-        check(unlabelled_weight >= 0, "unlabelled_weight", unlabelled_weight, "0 or more")
-        self.unlabelled_weight = unlabelled_weight
+class ContextConditional(NamingAndGame):
+    """The game is of whole images and filled ones."""
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Classes of the labelled; whole images against filled ones."""
         x = batch["x_unlabelled"]
         with torch.no_grad():
             filled = model.fill(x, random_masks(model, GlobalNoise.like(x)))
-        named = cross_entropy(model.class_logits(batch["x"]), batch["label"])
-        game = non_saturating.critic(model.judge(x), model.judge(filled))
-        return Loss(named + self.unlabelled_weight * game, {"named": named, "game": game})
+        return self.named_and(non_saturating.critic(model.judge(x), model.judge(filled)), model, batch)
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Fillings that pass for whole images."""
@@ -167,11 +158,13 @@ def ccgan(
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels."""
     objective = ContextConditional(unlabelled_weight=unlabelled_weight)
-    data = few(config.num_classes, num_labels, batch_size)
-    return Recipe(
-        name="ccgan",
-        model=CCGAN,
-        config=config,
-        stages=semi_supervised_stages(objective, steps=steps, learning_rate=learning_rate, data=data),
+    return semi_supervised_recipe(
+        "ccgan",
+        CCGAN,
+        config,
+        objective,
+        steps=steps,
         batch_size=batch_size,
+        num_labels=num_labels,
+        learning_rate=learning_rate,
     )

@@ -22,13 +22,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from gencore import Loss, Objective, Paper, Recipe, SystemSpec
+from gencore import Loss, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
-from gencore.config import check
 from gencore.noise import GlobalNoise
-from gencore_gan.parts.semi_supervised import ClassifyingGAN, ClassifyingGANConfig, few, semi_supervised_stages
+from gencore_gan.parts.semi_supervised import (
+    ClassifyingGAN,
+    ClassifyingGANConfig,
+    NamingAndGame,
+    semi_supervised_recipe,
+)
 from gencore_gan.stabilisers.improved_gan import feature_distance
 
 SYSTEM = SystemSpec(
@@ -54,23 +57,15 @@ class SSLGAN(ClassifyingGAN):
         return self.class_logits(x).logsumexp(1)
 
 
-class KPlusOne(Objective):
-    """Phases "critic" and "generator", on x, label (few) and x_unlabelled. `unlabelled_weight`: of the unsupervised
-    loss; with 0 the critic learns from the labels alone."""
-
-    def __init__(self, *, unlabelled_weight: float) -> None:
-        super().__init__()
-        check(unlabelled_weight >= 0, "unlabelled_weight", unlabelled_weight, "0 or more")
-        self.unlabelled_weight = unlabelled_weight
+class KPlusOne(NamingAndGame):
+    """The game is the unsupervised loss."""
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Classes of the labelled, real against generated on the unlabelled."""
         real = batch["x_unlabelled"]
         with torch.no_grad():
             fake = model.generate(model.draw_prior(GlobalNoise.like(real)))
-        named = cross_entropy(model.class_logits(batch["x"]), batch["label"])
-        game = 0.5 * non_saturating.critic(model.judge(real), model.judge(fake))
-        return Loss(named + self.unlabelled_weight * game, {"named": named, "game": game})
+        return self.named_and(0.5 * non_saturating.critic(model.judge(real), model.judge(fake)), model, batch)
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Match the mean features of the unlabelled."""
@@ -92,11 +87,13 @@ def ssl_gan(
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels."""
     objective = KPlusOne(unlabelled_weight=unlabelled_weight)
-    data = few(config.num_classes, num_labels, batch_size)
-    return Recipe(
-        name="ssl-gan",
-        model=SSLGAN,
-        config=config,
-        stages=semi_supervised_stages(objective, steps=steps, learning_rate=learning_rate, data=data),
+    return semi_supervised_recipe(
+        "ssl-gan",
+        SSLGAN,
+        config,
+        objective,
+        steps=steps,
         batch_size=batch_size,
+        num_labels=num_labels,
+        learning_rate=learning_rate,
     )

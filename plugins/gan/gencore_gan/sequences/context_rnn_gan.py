@@ -24,12 +24,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from gencore import Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Recipe, Stage, SystemSpec
+from gencore import Loss, Model, ModelConfig, Objective, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.adversarial.objective import condition_of
 from gencore.conditions import Condition, Image
 from gencore.config import check
 from gencore.errors import GencoreError
+from gencore_gan.parts.two_rates import two_rates
 
 SYSTEM = SystemSpec(
     name="context-rnn-gan",
@@ -168,17 +169,12 @@ def context_rnn_gan(
     critic_rate: float = 2e-4,
 ) -> Recipe:
     """`adversarial_weight`: of the generator's game; `reconstruction_weight`: of its squared error."""
-    generator, critic = (Adam(learning_rate=rate, betas=(0.5, 0.999)) for rate in (generator_rate, critic_rate))
-    phases = (
-        Phase(name="critic", parts=("critic",), optimizer=critic),
-        Phase(name="generator", parts=("generator",), optimizer=generator),
-    )
     objective = Series(adversarial_weight=adversarial_weight, reconstruction_weight=reconstruction_weight)
     return Recipe(
         name="context-rnn-gan",
         model=ContextRNNGAN,
         config=config,
-        stages=(Stage(objective=objective, phases=phases, steps=steps),),
+        stages=two_rates(objective, steps=steps, generator_rate=generator_rate, critic_rate=critic_rate),
         batch_size=batch_size,
         data="diagrams",
     )

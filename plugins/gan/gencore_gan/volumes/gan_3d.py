@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gencore import Adam, Loss, Paper, Phase, Recipe, Stage, SystemSpec
+from gencore import Loss, Paper, Recipe, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.noise import GlobalNoise
 from gencore_gan.parts.accuracy_gate import AccuracyGate, critic_accuracy
+from gencore_gan.parts.two_rates import two_rates
 from gencore_gan.parts.volumes import VolumeGAN, VolumeGANConfig
 
 SYSTEM = SystemSpec(
@@ -71,16 +72,18 @@ def gan_3d(
     critic_rate: float = 3e-4,
 ) -> Recipe:
     """`most_accurate`: the accuracy above which the critic rests; 1 never lets it."""
-    generator, critic = (Adam(learning_rate=rate, betas=(0.5, 0.999)) for rate in (generator_rate, critic_rate))
-    phases = (
-        Phase(name="critic", parts=("critic",), optimizer=critic, gate=lambda objective: objective.gate()),
-        Phase(name="generator", parts=("generator",), optimizer=generator),
+    stages = two_rates(
+        RestingCritic(most_accurate),
+        steps=steps,
+        generator_rate=generator_rate,
+        critic_rate=critic_rate,
+        critic_gate=lambda objective: objective.gate(),
     )
     return Recipe(
         name="3d-gan",
         model=VolumeGAN,
         config=config,
-        stages=(Stage(objective=RestingCritic(most_accurate), phases=phases, steps=steps),),
+        stages=stages,
         batch_size=batch_size,
         data="voxels",
     )
