@@ -60,7 +60,7 @@ FORMS = {
     ),
     "text": Form(
         "text:PATH[,UNIT[,LENGTH]]",
-        "a .txt file or a folder of them, by bytes, characters or words, in pieces of 64",
+        "a text file, a folder of .txt or hf://datasets/ORG/NAME, by bytes, characters, words or bpe, in pieces of 64",
         "gencore.data.sources.text:open_text",
     ),
     "sound": Form(
@@ -90,7 +90,7 @@ FORMS = {
     ),
 }
 
-PATHS = "a folder of images, a .npy or .npz file, showers or jets in a .hdf5 file (needs gencore[physics])"
+PATHS = "a folder of images, a .txt, .npy or .npz file, showers or jets in a .hdf5 file (needs gencore[physics])"
 
 
 def plain_names() -> dict[str, DataName]:

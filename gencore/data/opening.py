@@ -30,7 +30,7 @@ def open_source(
     condition: str | None = None,
     second: str | None = None,
 ) -> Source:
-    """The source that `spec` names: a name or form of list_data(), a folder of images, a .npy, .npz or .hdf5
+    """The source that `spec` names: a name or form of list_data(), a folder of images, a .txt, .npy, .npz or .hdf5
     file.
 
     A name wins over a path (write ./digits for a folder).
@@ -101,6 +101,10 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
             labels=options.labels,
             condition=options.column,
         )
+    if path.endswith(".txt"):
+        from gencore.data.sources.text import open_text
+
+        return open_text(path, options)
     if path.endswith((".npy", ".npz")):
         from gencore.data.sources.arrays import arrays
 

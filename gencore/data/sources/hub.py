@@ -37,11 +37,22 @@ def open_hub(argument: str, options: OpenOptions) -> HubDataset:
     Raises PluginError without the `datasets` library; GencoreError where the data set cannot be had, and as
     `from_table` does.
     """
+    _check_spec(argument)
+    refuse(options, f"hf:{argument}", "skip_corrupt")
+    return from_table(load_table(argument, options.split), options, f"hf:{argument} ({options.split})")
+
+
+def _check_spec(argument: str) -> re.Match[str]:
     if not (match := _SPEC.fullmatch(argument)):
         raise GencoreError(
             f"{shorten('hf:' + argument)} is no Hub data set; expected hf://datasets/ORG/NAME[@REVISION]."
         )
-    refuse(options, f"hf:{argument}", "skip_corrupt")
+    return match
+
+
+def load_table(argument: str, split: str) -> Any:
+    """The datasets.Dataset of //datasets/ORG/NAME[@REVISION]. Raises as open_hub."""
+    match = _check_spec(argument)
     try:
         datasets = importlib.import_module("datasets")
     except ImportError as error:
@@ -49,10 +60,25 @@ def open_hub(argument: str, options: OpenOptions) -> HubDataset:
             f'hf:{argument} needs the datasets library, which is not installed: pip install "gencore[hf]".'
         ) from error
     try:
-        table = datasets.load_dataset(match[1], revision=match[2], split=options.split)
+        return datasets.load_dataset(match[1], revision=match[2], split=split)
     except Exception as error:  # the library raises many kinds, of its own and of those below it
         raise GencoreError(f"the Hub data set {match[1]!r} cannot be had: {type(error).__name__}: {error}") from error
-    return from_table(table, options, f"hf:{argument} ({options.split})")
+
+
+def read_texts(argument: str) -> list[str]:
+    """The rows of the train part of //datasets/ORG/NAME[@REVISION]: its column "text", or its only one of texts. Raises
+    as open_hub, and where it is unclear which column that is."""
+    table = load_table(argument, "train")
+    columns = [
+        name for name, kind in table.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")
+    ]
+    chosen = ["text"] if "text" in columns else columns
+    if len(chosen) != 1:
+        raise GencoreError(
+            f"hf:{argument} has the columns of texts {shown(columns) or 'none'}, of {shown(table.features)}; expected "
+            "one, or one that is called text."
+        )
+    return [row for row in table[chosen[0]] if row is not None]
 
 
 class HubDataset:

@@ -78,13 +78,13 @@ def test_a_name_wins_over_a_folder_which_a_path_reaches(here: Path) -> None:
     ("spec", "options", "message"),
     [
         ("digit", {}, "no data 'digit'.*Did you mean 'digits'.*Understood: digits, ring"),
-        ("zzz", {}, "no data 'zzz'.*Known: captions, cipher, diagrams, digits"),
+        ("zzz", {}, "no data 'zzz'.*Known: .*captions, cipher, diagrams, digits"),
         ("", {}, "no data ''"),
         ("~nobody-of-that-name/x", {}, "no data '~nobody"),
         ("x" * 300, {}, "no data 'xxx"),
         ("no/such/folder", {}, "no data 'no/such/folder'"),
         ("no.npy", {}, "no.npy does not exist"),
-        ("notes.txt", {}, "file of unknown type"),
+        ("notes.md", {}, "file of unknown type"),
         ("mnist", {}, "mnist:DIRECTORY"),
         ("mnist:", {}, "mnist:DIRECTORY"),
         ("mnist:nowhere", {}, "nowhere is no folder"),
@@ -105,7 +105,7 @@ def test_a_name_wins_over_a_folder_which_a_path_reaches(here: Path) -> None:
     ],
 )
 def test_what_is_not_understood(here: Path, spec: str, options: dict[str, object], message: str) -> None:
-    (here / "notes.txt").write_text("x")
+    (here / "notes.md").write_text("x")
     with pytest.raises(GencoreError, match=message):
         open_source(spec, **options)  # type: ignore[arg-type]
 

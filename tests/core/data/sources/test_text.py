@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from gencore.data import check_batch, open_source
+from gencore.data.sources import byte_pairs
 from gencore.data.sources.text import BYTES, decode, encode, text, unit_of, vocabulary_of
 
 
@@ -75,3 +79,63 @@ def test_refusals(tmp_path: Path) -> None:
         open_source(f"text:{tmp_path},bytes,0")
     with pytest.raises(ValueError, match="image_size is 8"):
         open_source(f"text:{tmp_path}", image_size=8)
+
+
+def test_a_text_file_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("a cat sat. " * 100)
+    assert open_source(f"{tmp_path}/book.txt").shape == (64, 256)
+    with pytest.raises(ValueError, match="image_size is 8"):
+        open_source(f"{tmp_path}/book.txt", image_size=8)
+
+
+def test_byte_pairs(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("a cat sat on a mat. " * 100)
+    source = open_source(f"text:{tmp_path}/book.txt,bpe262,8")
+    assert source.shape == (8, 262)
+    assert source.vocabulary[-1] == byte_pairs.END
+    assert decode(source.fetch(torch.tensor([0]))["x"][0].argmax(1), source.vocabulary).startswith("a cat sat")
+    assert open_source(f"text:{tmp_path}/book.txt,bpe,8").shape[1] < 1024
+    with pytest.raises(ValueError, match="shall have 200 tokens; expected 257"):
+        open_source(f"text:{tmp_path}/book.txt,bpe200")
+
+
+def test_the_vocabulary_of_another_text(tmp_path: Path) -> None:
+    """A model's tokens for a text that it has not seen."""
+    (tmp_path / "a.txt").write_text("a cat sat on a mat.\n" * 100)
+    (tmp_path / "b.txt").write_text("a mat on a cat.\n" * 100)
+    known = text(str(tmp_path / "a.txt"), unit="words").vocabulary
+    other = text(str(tmp_path / "b.txt"), vocabulary=known, length=6)
+    assert other.vocabulary == known
+    assert decode(other.tokens[0], known) == "a mat on a cat ."
+    with pytest.raises(ValueError, match="'sat' in .* is not in the vocabulary"):
+        text(str(tmp_path / "a.txt"), vocabulary=text(str(tmp_path / "b.txt"), unit="words").vocabulary)
+
+
+class Table(dict[str, list[Any]]):
+    """As much of a datasets.Dataset as is read: columns, and the types of their cells."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        return {name: SimpleNamespace(dtype="string" if name != "label" else "int64") for name in self}
+
+
+def test_the_rows_of_a_hub_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its train part, the column of texts; the last tenth of the tokens is the test split, as everywhere."""
+    asked, tables = [], [Table(label=[0, 1, 1], text=["abc", None, "de"] * 20, title=["x"] * 60)] * 3
+    tables += [Table(label=[0], body=["abcdefghij" * 10]), Table(label=[0]), Table(a=["x"], b=["y"])]
+
+    def load_dataset(name: str, *, revision: str | None, split: str) -> Table:
+        asked.append((name, revision, split))
+        return tables[len(asked) - 1]
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    parts = [open_source("text:hf://datasets/a/b@v1,characters,7", split=split) for split in ("train", "test", "all")]
+    assert asked[0] == ("a/b", "v1", "train")
+    assert [len(part) for part in parts] == [18, 1, 19]
+    assert decode(parts[0].tokens[0], parts[0].vocabulary) == "abc\nde\n"
+    assert open_source("text:hf://datasets/a/b,bytes,10").shape == (10, 256)
+    for shown in ("none, of label", "a, b, of a, b"):
+        with pytest.raises(ValueError, match=f"columns of texts {shown}; expected one"):
+            open_source("text:hf://datasets/a/b")
+    with pytest.raises(ValueError, match="is no Hub data set"):
+        open_source("text:hf://models/a/b")
