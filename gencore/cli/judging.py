@@ -57,7 +57,8 @@ def probe(
         + [_share(*figures) for figures in (row.linear, row.knn, row.nonlinear) if figures is not None]
         for row in rows
     ]
-    print_rows(f"Accuracy on {len(held_out)} test examples of {test or data}", columns, cells, as_json)
+    _say(f"Accuracy on {len(held_out)} test examples of {test or data}.", as_json)
+    print_rows("probes", columns, cells, as_json)
 
 
 def verify(
@@ -101,12 +102,11 @@ def verify(
         ]
         for row in rows
     ]
-    title = f"{pairs} pairs of one class and {pairs} of two, of {len(source)} examples of {data}"
-    print_rows(title, columns, cells, as_json)
+    _say(f"{pairs} pairs of one class and {pairs} of two, of {len(source)} examples of {data}.", as_json)
+    print_rows("pairs", columns, cells, as_json)
     if output is not None:
         _write_curves(rows, output)
-        if not as_json:
-            typer.echo(f"Wrote the ROC to {output} and {output.with_suffix('.csv')}.")
+        _say(f"Wrote the ROC to {output} and {output.with_suffix('.csv')}.", as_json)
 
 
 def attack(
@@ -141,16 +141,11 @@ def attack(
     how = f"PGD of {steps} steps" if steps else "FGSM"
     whose = "its own logits" if target.whose == "own" else "a linear probe on its codes"
     cells = [[f"{row.epsilon:g}", *(f"{v:.4f}" for v in (row.clean, row.random, row.attacked))] for row in rows]
-    print_rows(
-        f"Accuracy on {len(source)} test examples of {test or data}: {how} on {whose}",
-        ["epsilon", "clean", "random signs", "attacked"],
-        cells,
-        as_json,
-    )
+    _say(f"Accuracy on {len(source)} test examples of {test or data}: {how} on {whose}.", as_json)
+    print_rows("attack", ["epsilon", "clean", "random signs", "attacked"], cells, as_json)
     if output is not None:
         _write_attacked(target, source, epsilon[-1], steps, bounds, seed, output)
-        if not as_json:
-            typer.echo(f"Wrote pictures at epsilon {epsilon[-1]:g} to {output}.")
+        _say(f"Wrote pictures at epsilon {epsilon[-1]:g} to {output}.", as_json)
 
 
 def _parts(model: Any, data: str, test: str | None, seed: int) -> tuple[Source, Source]:
@@ -169,6 +164,11 @@ def _of_classes(source: Source, words: str) -> Source:
         raise GencoreError(f"--classes is {words}, but {source.name} has no labels.")
     known = ClassLabel(count=source.num_classes, names=class_names_of(source))
     return of_classes(source, tuple(known.parse(word.strip()) for word in words.split(",")))
+
+
+def _say(sentence: str, as_json: bool) -> None:
+    if not as_json:
+        typer.echo(sentence)
 
 
 def _share(mean: float, spread: float) -> str:

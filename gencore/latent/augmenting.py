@@ -68,6 +68,8 @@ def augment(
     if told:
         model.check_condition(label, len(source))
     maker = _Maker(model, source, label, told, amount, seed)
+    if method != "sample" and not maker.codes(torch.tensor([0])).is_floating_point():
+        raise GencoreError(f"{type(model).__name__} has discrete codes, which have nothing between or near them.")
     if method == "mix":
         maker.check_classes()
     scale = maker.scales() if method == "near" else None
@@ -150,8 +152,6 @@ class _Maker:
     def scales(self) -> Tensor:
         """The standard deviation of each number of the codes, a row a class: (classes, *code)."""
         z = torch.cat([self.codes(rows) for rows in torch.arange(len(self.source)).split(256)])
-        if not z.is_floating_point():
-            raise GencoreError(f"{type(self.model).__name__} has discrete codes, which have no neighbourhood.")
         if self.label is None:
             return z.std(0, correction=0)[None]
         empty = torch.zeros_like(z[0])
@@ -160,7 +160,7 @@ class _Maker:
         return torch.stack([group.std(0, correction=0) if len(group) else empty for group in groups])
 
     def check_classes(self) -> None:
-        """Raise GencoreError for a class of one example, and for codes that cannot be mixed."""
+        """Raise GencoreError for a class of one example."""
         assert self.label is not None
         kinds, counts = self.label.unique(return_counts=True)
         if (counts < 2).any():
@@ -168,8 +168,6 @@ class _Maker:
             raise GencoreError(
                 f"{self.source.name} has one example of class {alone}: nothing to mix it with. Use near."
             )
-        if not self.codes(torch.tensor([0])).is_floating_point():
-            raise GencoreError(f"{type(self.model).__name__} has discrete codes, which cannot be mixed.")
 
     def _condition(self, rows: Tensor) -> Tensor | None:
         return self.label[rows].to(self.model.device) if self.told and self.label is not None else None
