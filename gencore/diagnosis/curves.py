@@ -19,7 +19,7 @@ from gencore.training.directory import METRICS
 from gencore.training.metrics_log import read_log
 from gencore.training.settings import CHANGEABLE, RunSettings, load_settings
 
-NO_METRIC = ("step", "stage", "seconds")
+NO_METRIC = ("step", "stage", "seconds", "stopped")
 COLUMNS = 3
 
 
@@ -60,7 +60,7 @@ def metrics_of(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """{name: runs} of equal settings, but for the seed and what concerns the run alone; named by the first's directory."""
+    """{name: runs} of equal settings, but for the seed and what concerns the run alone; named by the first one."""
     free = {name: None for name in ("seed", *CHANGEABLE) if name != "data"}
     groups: dict[str, list[Run]] = {}
     for run in runs:

@@ -56,6 +56,14 @@ class MetricsLog:
         if self.trackers:
             trainer.accelerator.log(values, step=trainer.iteration)
 
+    def stopped(self, trainer: Trainer, why: str) -> None:
+        """Log that the iteration under way could not be done: a line of its own, which a resume drops."""
+        if not trainer.accelerator.is_main_process:
+            return
+        seconds = round(time.monotonic() - self.began, 3)
+        line = {"step": trainer.iteration + 1, "stage": trainer.stage.name, "seconds": seconds, "stopped": why}
+        self._append(f"{json.dumps(line)}\n".encode())
+
     def _append(self, line: bytes) -> None:
         """Raises StorageError where there is no space left; what of the line had been written is taken back."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)

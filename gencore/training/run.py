@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gencore.conditions import Image
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, NonFiniteError
 from gencore.paths import user_path
 from gencore.training import directory
 from gencore.training.settings import RunSettings as RunSettings
@@ -145,6 +145,9 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
             if stored is not None:
                 grids.make_up(trainer)
             trainer.fit()
+        except NonFiniteError as error:
+            log.stopped(trainer, str(error))
+            raise
         finally:
             bar.stop()
         if keeper.latest is None and trainer.stop is None:
