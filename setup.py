@@ -66,6 +66,7 @@ setup(
     package_data={
         "gencore": ["py.typed"],
         "gencore.data": ["*.npz", "*.gz", "*.txt"],
+        "gencore.evaluation": ["*.safetensors"],
         "gencore_ae": ["*.npz", "*.txt"],
         "gencore_hub": ["weights/*/*"],
         "gencore_kernels": ["*.hpp", "*/*.cpp"],

@@ -6,7 +6,24 @@ from typing import Annotated
 
 import typer
 
-from gencore.cli import apply, catalogue, convert, hub, inversion, latent, plan, runs, train, translate, voice, words
+from gencore.cli import (
+    apply,
+    catalogue,
+    codes,
+    convert,
+    evaluate,
+    hub,
+    inversion,
+    judging,
+    labelling,
+    latent,
+    plan,
+    runs,
+    train,
+    translate,
+    voice,
+    words,
+)
 from gencore.cli.options import with_user_paths
 
 app = typer.Typer(
@@ -29,7 +46,24 @@ def _options(
         raise typer.Exit
 
 
-for module in (catalogue, train, apply, latent, inversion, hub, plan, translate, convert, words, voice, runs):
+for module in (
+    catalogue,
+    train,
+    apply,
+    latent,
+    inversion,
+    hub,
+    plan,
+    translate,
+    convert,
+    words,
+    voice,
+    runs,
+    evaluate,
+    codes,
+    judging,
+    labelling,
+):
     module.register(app)
 for command in app.registered_commands:
     assert command.callback is not None

@@ -3,18 +3,25 @@
 bits/dim = -(log p(x) + D log w) / (D log 2), with D numbers an example and w the width of the bin that one stored level
 occupies: w = 1 where log p is a probability of discrete data; w = 2 / 255 where it is a density of 8-bit images
 scaled to [-1, 1], x = v / 127.5 - 1 (Theis, van den Oord & Bethge 2016, arXiv:1511.01844, section 3.1).
+
+A density at stored levels is no code length: it can be as high as one likes, where a narrow peak stands on a level. Of
+x + w (u - 1/2), u uniform in [0, 1)^D, it bounds one (the same, equation 4), P the probability of the levels:
+    E_u log p(x + w (u - 1/2)) + D log w  <=  log integral p over the bin of x  =  log P(x)
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gencore.errors import GencoreError
+
+if TYPE_CHECKING:
+    from gencore.noise import NoiseSource
 
 
 class Scale(NamedTuple):
@@ -41,11 +48,30 @@ def density_of_levels(levels: int) -> Scale:
 def bits_per_dim(nats: Tensor, num_dims: int, scale: Scale) -> Tensor:
     """log p(x) in nats per example, any shape -> bits per dimension, smaller is better; `num_dims` numbers an example.
 
+    A code length where `nats` are of discrete data, or a density's of `dequantised` ones; not of a density elsewhere.
     Raises GencoreError if num_dims is not positive.
     """
     if num_dims < 1:
         raise GencoreError(f"num_dims is {num_dims}; expected how many numbers one example has, at least 1.")
     return -(nats / num_dims + math.log(scale.bin_width)) / math.log(2)
+
+
+def dequantised(x: Tensor, scale: Scale, noise: NoiseSource) -> Tensor:
+    """x + w (u - 1/2), the same shape, w the scale's bins, u uniform in [0, 1); x itself where w is of probabilities.
+
+    One stream of noise for each example. Raises GencoreError where values of x are nearer than w to each other: they
+    are no levels of that width, and the bins around them would overlap.
+    """
+    if scale == PROBABILITY:
+        return x
+    nearest = x.unique().double().diff()
+    if len(nearest) and float(nearest.min()) < (1 - 1e-3) * scale.bin_width:
+        raise GencoreError(
+            f"values of x are {float(nearest.min()):.4g} apart, and the bins of a {scale.name} are "
+            f"{scale.bin_width:.4g} wide. Take data as they were stored, not resized in float, or a model of more "
+            "levels; data that were never rounded have no code length."
+        )
+    return x + scale.bin_width * (noise.uniform(*x.shape[1:]) - 0.5)
 
 
 def log_mean_exp(values: Tensor, dim: int = 0) -> Tensor:

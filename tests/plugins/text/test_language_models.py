@@ -14,8 +14,8 @@ from torch import Tensor
 import gencore
 from gencore.data.toys.grammar import VOCABULARY, grammar, log_prob
 from gencore.errors import GencoreError
+from gencore.evaluation.ngram import NGram
 from gencore.training.trainer import Trainer
-from gencore_text.parts.ngram import NGram
 
 SYSTEMS = ("rnn-language-model", "causal-language-model")
 each = pytest.mark.parametrize("system", SYSTEMS)

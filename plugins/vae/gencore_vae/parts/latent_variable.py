@@ -24,7 +24,7 @@ from gencore import Model, Noise, Sampler
 from gencore.config import check
 from gencore.data import check_batch
 from gencore.nn.distributions import Drawable
-from gencore.nn.likelihood import Scale, gaussian_log_prob, log_mean_exp
+from gencore.nn.likelihood import Scale, bits_per_dim, dequantised, gaussian_log_prob, log_mean_exp
 from gencore.noise import NoiseSource
 
 EVALUATION_ROWS = 4096
@@ -98,7 +98,23 @@ class LatentVariableModel(Model, abc.ABC):
         """
         check(k >= 1, "k", k, "at least 1")
         self.check_data(x)
+        return self._estimate(x, k, Noise(seed, 0, len(x), device=x.device))
+
+    @torch.no_grad()
+    def code_length(self, x: Tensor, k: int = 1, *, seed: int = 0) -> Tensor:
+        """Bits per dimension that the model needs for x (N, *data_shape) as stored, at most: (N,), from L_k.
+
+        Where p(x | z) is a density, x is dequantised uniformly within the bins of `likelihood_scale` first; the density
+        at x itself would be no code length. Raises GencoreError as `bound`, and for x on finer levels than the bins.
+        """
+        check(k >= 1, "k", k, "at least 1")
+        self.check_data(x)
         noise = Noise(seed, 0, len(x), device=x.device)
+        nats = self._estimate(dequantised(x, self.likelihood_scale, noise), k, noise)
+        return bits_per_dim(nats, x[0].numel(), self.likelihood_scale)
+
+    def _estimate(self, x: Tensor, k: int, noise: Noise) -> Tensor:
+        """L_k of x as it is, (N,) nats."""
         proposal = self.proposal(x)
         rows = max(1, EVALUATION_ROWS // len(x))
         chunks = [self.log_weights(x, proposal, noise, min(rows, k - first)) for first in range(0, k, rows)]

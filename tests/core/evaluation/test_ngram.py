@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from gencore_text.parts.ngram import NGram
+from gencore.evaluation.ngram import NGram
 
 
 def test_by_hand() -> None:
