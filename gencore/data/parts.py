@@ -30,10 +30,8 @@ def train_and_test(
     They are the data's own parts; data without parts (a folder, an array file) are divided by `held_out`. `test`: the
     word for other data to try it on, whose classes must be the same. Raises as open_source does.
     """
-    first, second = (
-        open_source(word, image_size=image_size, channels=channels, split=part)
-        for word, part in ((spec, "train"), (test or spec, "test"))
-    )
+    first = open_source(spec, image_size=image_size, channels=channels, split="train")
+    second = open_source(test or spec, image_size=image_size, channels=channels, split="test")
     if class_names_of(first) != class_names_of(second) or first.num_classes != second.num_classes:
         raise GencoreError(
             f"{first.name} and {second.name} have other classes: {_classes(first)} and {_classes(second)}."
