@@ -37,10 +37,13 @@ def convert(
         raise GencoreError(f"{system} opens no checkpoints of other libraries.")
     if output.exists():
         raise GencoreError(f"{output} exists already. Choose another --output.")
-    model = kind.from_published(read_tensors(file))
+    beside: dict[str, Any] = kind.published_beside(file.parent) if hasattr(kind, "published_beside") else {}
+    model = kind.from_published(read_tensors(file), **beside)
     model.system = system
     model.save_pretrained(output)
-    say(f"Wrote {output}. Try:\n  gencore translate {output} PICTURE.png -o translated.png")
+    samples = "sampler" in default_registry().owner(system)[1].roles
+    hint = f"sample {output}" if samples else f"translate {output} PICTURE.png -o translated.png"
+    say(f"Wrote {output}. Try:\n  gencore {hint}")
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

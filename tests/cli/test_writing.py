@@ -76,6 +76,16 @@ def test_texts_of_several_lines_have_one_between_them(tmp_path: Path) -> None:
     )
 
 
+def test_a_model_of_byte_pairs_keeps_them(tmp_path: Path) -> None:
+    """Trained on a file, it is prompted in any letters, and says what it was prompted with."""
+    (tmp_path / "book.txt").write_text("a cat sat on a mat. " * 60)
+    data = ["--data", f"text:{tmp_path}/book.txt,bpe270,12", "--steps", 1, "--batch-size", 2, "--set", "width=4"]
+    run("train", "rnn-language-model", *data, "--out", tmp_path / "run", "-q")
+    assert gencore.from_pretrained(tmp_path / "run").config.vocabulary[-1] == "<|endoftext|>"
+    (tmp_path / "book.txt").unlink()
+    assert run("sample", tmp_path / "run", "-n", 1, "--prompt", "a cat\u2603", "-q").startswith("a cat\u2603")
+
+
 def test_sound_goes_into_a_wav(sound_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the model's rate, 16 bits, a quarter of a second between clips."""
     monkeypatch.chdir(tmp_path)

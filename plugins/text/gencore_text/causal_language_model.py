@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gencore import Adam, Paper, Recipe, SystemSpec
 from gencore.config import check
+from gencore.data.sources.byte_pairs import read_vocabulary
 from gencore_text.parts import published
 from gencore_text.parts.language import LanguageModel, SequenceConfig, maximum_likelihood
 from gencore_text.parts.transformer import Block, BlockOptions, Cache, small_weights
@@ -111,6 +112,16 @@ class CausalLanguageModel(LanguageModel):
     def steps(self, count: int) -> CachedSteps:
         """Keys and values are kept: a token costs one row of each product."""
         return CachedSteps(self.network)
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor], *, vocabulary: tuple[str, ...] = ()) -> CausalLanguageModel:
+        """`from_gpt2`, with heads of 64 numbers."""
+        return from_gpt2(tensors, vocabulary=vocabulary)
+
+    @staticmethod
+    def published_beside(folder: Path) -> dict[str, tuple[str, ...]]:
+        """What of `from_published` lies beside the weights: vocab.json."""
+        return {"vocabulary": read_vocabulary(folder)} if (folder / "vocab.json").exists() else {}
 
 
 class CachedSteps:

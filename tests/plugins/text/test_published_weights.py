@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typer.testing import CliRunner
 
 import gencore
+from gencore.cli.app import app
+from gencore.data.sources.byte_pairs import learned
 from gencore.errors import GencoreError
 from gencore_text.causal_language_model import GPT2_SMALL, CausalLanguageModel, from_gpt2
 from gencore_text.masked_language_model import MaskedLanguageModel, MaskedLanguageModelConfig, from_bert
@@ -46,6 +51,41 @@ def test_gpt2_logits(tmp_path: Path) -> None:
     for given in (tmp_path / "model.safetensors", bare):
         with torch.no_grad():
             torch.testing.assert_close(from_gpt2(given, heads=2).logits(tokens), logits, atol=1e-4, rtol=1e-4)
+
+
+def test_gpt2_and_its_vocabulary_by_the_command_line(tmp_path: Path) -> None:
+    """model.safetensors and vocab.json in one folder become a model that is prompted with text."""
+    torch.manual_seed(0)
+    vocabulary = learned("a cat sat on a mat. " * 9, 262)
+    numbers = {token: place for place, token in enumerate(vocabulary)}
+    model = gencore.create("causal-language-model", data_shape=(6, 262), width=64, heads=1, layers=1)
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "vocab.json").write_text(json.dumps(numbers))
+    save_file(as_gpt2(model), tmp_path / "gpt2" / "model.safetensors")
+    for words in (
+        ["convert", f"{tmp_path}/gpt2/model.safetensors", "--as", "causal-language-model", "-o", f"{tmp_path}/model"],
+        ["sample", f"{tmp_path}/model", "-n", "1", "--prompt", "a cat", "-q", "-o", f"{tmp_path}/a.txt"],
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, (result.output, result.exception)
+    opened = CausalLanguageModel.from_pretrained(tmp_path / "model")
+    assert opened.config.vocabulary == vocabulary
+    tokens = torch.randint(262, (2, 6))
+    torch.testing.assert_close(opened.logits(tokens), model.eval().logits(tokens))
+    assert (tmp_path / "a.txt").read_text().startswith("a cat")
+
+
+def as_gpt2(model: Any) -> dict[str, Tensor]:
+    """Our weights under GPT-2's names."""
+    ours = model.network.state_dict()
+    names = {"token.weight": "wte.weight", "position.weight": "wpe.weight"}
+    names |= {f"norm.{kind}": f"ln_f.{kind}" for kind in ("weight", "bias")}
+    layers = {"norm_1": "ln_1", "norm_2": "ln_2", "up": "mlp.c_fc", "down": "mlp.c_proj"}
+    layers |= {"attention.queries_keys_values": "attn.c_attn", "attention.output": "attn.c_proj"}
+    for our, their in layers.items():
+        names |= {f"blocks.0.{our}.{kind}": f"h.0.{their}.{kind}" for kind in ("weight", "bias")}
+    turned = {name: "norm" not in name and name.startswith("blocks") and ours[name].ndim == 2 for name in names}
+    return {their: (ours[our].T if turned[our] else ours[our]).contiguous() for our, their in names.items()}
 
 
 def test_bert_logits() -> None:
