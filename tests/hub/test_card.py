@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gencore_hub import Card, HubError, Metric, render_card
-from gencore_hub.card import yaml_string
+from gencore_hub.card import renamed, yaml_string
+from gencore_hub.foreign import shown
 
 FIELDS: dict[str, Any] = {
     "name": "org/wgan-gp-digits",
@@ -147,3 +149,29 @@ def test_arxiv_ids_of_all_ages(arxiv: str) -> None:
 def test_text_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(HubError, match="summary cannot be written as UTF-8"):
         Card(**{**FIELDS, "summary": "\ud800"})
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=30))
+@example("x; touch y")
+@example("it's")
+def test_a_pushed_card_names_the_repository_and_no_local_path(name: str) -> None:
+    def card(name: str) -> str:
+        shell = shlex.join(["gencore", "sample", name, "-n", "64", "-o", "samples.png"])
+        return render_card(Card(**{**FIELDS, "name": name, "shell": shell}))
+
+    text = card(name)
+    if "gencore sample" in text:
+        assert shlex.split(next(line for line in text.splitlines() if line.startswith("gencore sample")))[1] == shown(
+            name
+        )
+    assert renamed(text, "org/name") == card("org/name")
+
+
+def test_a_card_of_other_hands_is_left_as_it_is() -> None:
+    text = "# /tmp/x\n\nmodel = gencore.from_pretrained(__import__('os').getcwd())\n"
+    assert renamed(text, "org/name") == text
+
+
+def test_a_licence_that_nobody_stated_is_not_claimed() -> None:
+    assert "license" not in front_matter(render_card(Card(**{**FIELDS, "license": ""})))

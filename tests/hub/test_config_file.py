@@ -72,7 +72,7 @@ def test_reads_back_what_was_saved(save) -> None:
         (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested deeper"),
         (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nested deeper"),
         (b'{"a": 1} trailing', "Extra data"),
-        (b'"' + b"a" * 2**20 + b'"', "larger than"),
+        (b'"' + b"a" * 2**22 + b'"', "larger than"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -99,12 +99,12 @@ def test_links_are_refused_as_another_user(model: Path) -> None:
         shutil.copytree(model, folder)
         secret.write_bytes(SECRET)
         config = read_config(folder)
-        assert len(_additions(folder, config)) == 4
-        assert as_nobody(lambda: _additions(folder, config)) == "nothing was raised"
+        assert len(_additions(folder, config, "org/name")) == 4
+        assert as_nobody(lambda: _additions(folder, config, "org/name")) == "nothing was raised"
         for mode in (0o644, 0o600):
             secret.chmod(mode)
             swap(folder / "samples.png", secret)
-            assert "is a link" in as_nobody(lambda: _additions(folder, config))
+            assert "is a link" in as_nobody(lambda: _additions(folder, config, "org/name"))
         swap(folder / "config.json", secret)
         assert "is a link" in as_nobody(lambda: read_config(folder))
 
@@ -113,7 +113,7 @@ def test_a_file_larger_than_any_card_is_not_sent(model: Path) -> None:
     with open(model / "README.md", "wb") as file:
         file.truncate(2**40)
     with pytest.raises(HubError, match="more than 67,108,864 bytes"):
-        _additions(model, read_config(model))
+        _additions(model, read_config(model), "org/name")
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -180,6 +180,6 @@ def test_blobs_on_another_disk(model: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     config = read_config(snapshot)
     check_whole(snapshot, config["weights"])
-    assert {addition.path_in_repo for addition in _additions(snapshot, config)} == {
+    assert {addition.path_in_repo for addition in _additions(snapshot, config, "org/name")} == {
         path.name for path in disk.iterdir()
     }

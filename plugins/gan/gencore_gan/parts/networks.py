@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -75,19 +76,25 @@ class DenseGAN(Model):
         return noise.normal(self.config.latent_dim)
 
 
+def _without_batch_view(old: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had every critic say what it sees of its batch; improved-gan's alone does."""
+    seen = old.pop("batch_view", "none")
+    check(seen == "none", "batch_view", seen, "'none' (improved-gan has the others)")
+    return old
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ConvGANConfig(ModelConfig):
-    """Square images of 8, 16, 32, ... pixels. `width`: channels at half the image's size, doubled at each halving.
+    """Square images of 8, 16, 32, ... pixels. `width`: channels at half the image's size, doubled at each halving."""
 
-    `batch_view`: what the critic's last layer sees of the rest of the batch (gencore.nn.minibatch).
-    """
+    version: ClassVar[int] = 2
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _without_batch_view}
 
     data_shape: tuple[int, int, int] = (1, 32, 32)
     latent_dim: int = 64
     width: int = 32
     generator_norm: Norm = "batch"
     critic_norm: Norm = "batch"
-    batch_view: BatchView = "none"
 
     def __post_init__(self) -> None:
         _, height, width = self.data_shape
@@ -125,8 +132,11 @@ def conv_generator(config: ConvGANConfig) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ConvTranspose2d(channels, config.data_shape[0], 4, 2, 1), nn.Tanh())
 
 
-def conv_critic(config: ConvGANConfig) -> nn.Sequential:
-    """Images -> (N, 1, 1, 1), by convolutions of 4 x 4 and stride 2; the last layer judges, those before it extract."""
+def conv_critic(config: ConvGANConfig, *, batch_view: BatchView = "none") -> nn.Sequential:
+    """Images -> (N, 1, 1, 1), by convolutions of 4 x 4 and stride 2; the last layer judges, those before it extract.
+
+    `batch_view`: what the last layer sees of the rest of the batch (gencore.nn.minibatch).
+    """
     layers: list[nn.Module] = []
     channels = config.data_shape[0]
     for level, following in enumerate(config.channels):
@@ -134,11 +144,11 @@ def conv_critic(config: ConvGANConfig) -> nn.Sequential:
         layers += [nn.Conv2d(channels, following, 4, 2, 1, bias=norm == "none")]
         layers += [*_normalise(norm, following), nn.LeakyReLU(0.2, inplace=True)]
         channels = following
-    if config.batch_view == "discrimination":
+    if batch_view == "discrimination":
         similarity = MinibatchDiscrimination(channels * 16)
         layers += [nn.Flatten(), similarity, nn.Unflatten(1, (-1, 1, 1))]
         return nn.Sequential(*layers, nn.Conv2d(channels * 16 + similarity.kernels, 1, 1))
-    if config.batch_view == "stddev":
+    if batch_view == "stddev":
         layers += [MinibatchStddev()]
         channels += 1
     return nn.Sequential(*layers, nn.Conv2d(channels, 1, 4))
@@ -154,12 +164,16 @@ class ConvGAN(Model):
     def __init__(self, config: ConvGANConfig) -> None:
         super().__init__(config)
         self.generator = conv_generator(config)
-        self.critic = conv_critic(config)
+        self.critic = self.new_critic()
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def new_critic(self) -> nn.Sequential:
+        """Images -> (N, 1, 1, 1)."""
+        return conv_critic(self.config)
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """z (N, latent_dim) -> images (N, *data_shape) in [-1, 1]."""

@@ -20,8 +20,8 @@ Deviations: unconditional, on the family's ConvGAN; the semi-supervised critic (
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from gencore.adversarial.objective import Adversarial, generator_average, two_pl
 from gencore.config import check
 from gencore.model import parameters_of
 from gencore.noise import GlobalNoise
-from gencore_gan.parts.networks import ConvGAN, ConvGANConfig
+from gencore_gan.parts.networks import BatchView, ConvGAN, ConvGANConfig, conv_critic
 from gencore_gan.parts.virtual_batch_norm import VirtuallyNormalised
 
 SYSTEM = SystemSpec(
@@ -56,9 +56,15 @@ SYSTEM = SystemSpec(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ImprovedGANConfig(ConvGANConfig):
-    """`reference_batch`: codes in the reference batch of the generator's virtual batch normalisation; 0: there is none,
-    and batch normalisation stays."""
+    """`batch_view`: what the critic's last layer sees of the rest of the batch (gencore.nn.minibatch).
 
+    `reference_batch`: codes in the reference batch of the generator's virtual batch normalisation; 0: there is none,
+    and batch normalisation stays.
+    """
+
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: dict}
+
+    batch_view: BatchView = "discrimination"
     reference_batch: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +90,10 @@ class ImprovedGAN(ConvGAN):
         if config.reference_batch:
             reference = torch.randn(config.reference_batch, config.latent_dim, 1, 1)
             self.generator = nn.Sequential(VirtuallyNormalised(self.generator, reference))
+
+    def new_critic(self) -> nn.Sequential:
+        """Images -> (N, 1, 1, 1), by the whole batch."""
+        return conv_critic(self.config, batch_view=self.config.batch_view)
 
 
 def smoothed(target: float) -> AdversarialLosses:
@@ -163,7 +173,7 @@ def sizes_of(config: ImprovedGANConfig) -> dict[str, int]:
 
 def improved_gan(
     *,
-    config: ImprovedGANConfig = ImprovedGANConfig(data_shape=(1, 8, 8), batch_view="discrimination"),
+    config: ImprovedGANConfig = ImprovedGANConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
     generator_loss: Literal["non-saturating", "feature-matching"] = "non-saturating",

@@ -12,8 +12,14 @@ import gencore
 from gencore.adversarial.losses import logistic_critic_loss as critic_loss
 from gencore.data import digits
 from gencore.errors import GencoreError
-from gencore_gan.parts.networks import BatchView, ConvGAN, ConvGANConfig
-from gencore_gan.stabilisers.improved_gan import ImprovedAdversarial, feature_distance, smoothed
+from gencore_gan.parts.networks import BatchView
+from gencore_gan.stabilisers.improved_gan import (
+    ImprovedAdversarial,
+    ImprovedGAN,
+    ImprovedGANConfig,
+    feature_distance,
+    smoothed,
+)
 
 
 def test_smoothing_is_one_sided() -> None:
@@ -32,7 +38,7 @@ def test_feature_matching() -> None:
     features = torch.randn(6, 2, 3, dtype=torch.float64)
     assert feature_distance(features, features.flip(0)).item() < 1e-24
     torch.testing.assert_close(feature_distance(features, features + 0.5), torch.tensor(6 * 0.25, dtype=torch.float64))
-    model = ConvGAN(ConvGANConfig(data_shape=(1, 8, 8), width=4))
+    model = ImprovedGAN(ImprovedGANConfig(data_shape=(1, 8, 8), width=4))
     objective = ImprovedAdversarial(real_target=1.0, feature_matching=True)
     x = torch.rand(8, 1, 8, 8) * 2 - 1
     torch.manual_seed(0)
@@ -44,7 +50,7 @@ def test_feature_matching() -> None:
 
 @pytest.mark.parametrize("batch_view", ["none", "discrimination", "stddev"])
 def test_judgement_is_the_last_layer_on_the_features(batch_view: BatchView) -> None:
-    model = ConvGAN(ConvGANConfig(data_shape=(3, 16, 16), width=2, batch_view=batch_view)).eval()
+    model = ImprovedGAN(ImprovedGANConfig(data_shape=(3, 16, 16), width=2, batch_view=batch_view)).eval()
     x = torch.rand(8, 3, 16, 16) * 2 - 1
     torch.testing.assert_close(model.critic[-1](model.features(x)).flatten(), model.judge(x))
     alone = torch.cat([model.judge(row[None]) for row in x])
@@ -69,8 +75,8 @@ class OneDigitABatch(nn.Module):
         return self.images[min(place, len(self.images) - 1)].expand(len(z), -1, -1, -1)
 
 
-class CollapsedGAN(ConvGAN):
-    def __init__(self, config: ConvGANConfig) -> None:
+class CollapsedGAN(ImprovedGAN):
+    def __init__(self, config: ImprovedGANConfig) -> None:
         super().__init__(config)
         source = digits("train")
         self.generator = OneDigitABatch(source.fetch(torch.arange(len(source)))["x"])
