@@ -120,8 +120,8 @@ def _right(logits: Logits, x: Tensor, label: Tensor) -> Tensor:
 
 
 def _own_logits(model: Any, source: Source) -> Logits | None:
-    """The first of `class_logits` and `judge` that gives a number for each class: what `classify` goes by, where the
-    model has it, or else as many as the data have classes (a critic's features are no classes).
+    """The first of `class_logits` and `judge` that gives a number for each class: what `classify` goes by, or, without
+    that, as many as the config's `num_classes` (a critic's features, and a pretext's answers, are no classes).
     """
     x = source.fetch(torch.arange(min(16, len(source))))["x"].to(model.device)
     classes = source.num_classes or 0
@@ -131,7 +131,10 @@ def _own_logits(model: Any, source: Source) -> Logits | None:
             row = None if function is None else function(x)
         if row is None or row.ndim != 2:
             continue
-        named = torch.equal(row.argmax(1), model.classify(x)) if hasattr(model, "classify") else row.shape[1] == classes
+        if hasattr(model, "classify"):
+            named = torch.equal(row.argmax(1), model.classify(x))
+        else:
+            named = row.shape[1] == getattr(model.config, "num_classes", None)
         if named and row.shape[1] < classes:
             raise GencoreError(f"The model names {row.shape[1]} classes, and {source.name} has {classes}.")
         if named:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gencore import create
 from gencore.data import InMemory, digits
+from gencore.data.by_class import labels_of, of_classes
 from gencore.errors import GencoreError
 from gencore.evaluation.robust import Target, attack_rows, attacked, target_of
 
@@ -75,12 +76,15 @@ class Named(nn.Module):
     def judge(self, x: Tensor) -> Tensor:
         return linear(x) if self.judged is None else self.judged.expand(len(x), -1)
 
+    def classify(self, x: Tensor) -> Tensor:
+        return linear(x).argmax(1)
+
 
 def test_whose_logits(vectors: InMemory) -> None:
-    """A judge of as many classes is attacked itself; one of more numbers is a critic, and a probe on the codes stands
-    in, through which gradients reach x."""
+    """A judge by which the model classifies is attacked itself; another is a critic, and a probe on the codes stands in,
+    through which gradients reach x."""
     assert target_of(Named(), vectors).whose == "own"
-    critic = target_of(Named(judged=torch.arange(7.0)), vectors)
+    critic = target_of(Named(judged=torch.arange(2.0)), vectors)
     assert critic.whose == "probe"
     row = attack_rows(critic, vectors, (0.1,))[0]
     assert row.clean > 0.97
@@ -88,11 +92,19 @@ def test_whose_logits(vectors: InMemory) -> None:
 
 
 def test_own_logits_of_systems() -> None:
-    """adversarial-training judges classes; dann's judge tells domains, so its codes are probed."""
-    rows = {"adversarial-training": "own", "dann": "probe", "catgan": "own"}
-    for system, whose in rows.items():
+    """adversarial-training and noisy-classifier judge classes; dann's judge tells domains, that of rotation-prediction
+    one of four turns, also of data with four classes: their codes are probed."""
+    source = of_classes(digits("test"), (0, 1, 2, 3))
+    four = InMemory(x=source.fetch(torch.arange(len(source)))["x"], label=labels_of(source), num_classes=4)
+    for system, data, whose in (
+        ("adversarial-training", digits("test"), "own"),
+        ("noisy-classifier", digits("test"), "own"),
+        ("catgan", digits("test"), "own"),
+        ("dann", digits("test"), "probe"),
+        ("rotation-prediction", four, "probe"),
+    ):
         model: Any = create(system, data_shape=(1, 8, 8))
-        assert target_of(model, digits("test")).whose == whose, system
+        assert target_of(model, data).whose == whose, system
 
 
 def test_refusals(vectors: InMemory) -> None:
