@@ -1,7 +1,7 @@
 """Model directories written by the commit 51656aa (contract 1, flat configs), one of a family, still give the same.
 
 Each holds `expected.safetensors`: `x`, and of the model then `sample` (2, seed 0), `code` (the posterior's mean) and
-`rebuilt`, as far as it had them. Its weights are those of the conformance suite's tiny model under seed 0 (README.md in them is left as it was written).
+`rebuilt`, as far as it had them. Its weights are those of the conformance suite's tiny model under seed 0.
 """
 
 from __future__ import annotations
