@@ -37,6 +37,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 _COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
 
 
@@ -91,6 +92,13 @@ def read_header(path: Path) -> Header:
     """Size and mode, without decoding. Raises UnreadableImageError, or GencoreError where the file has vanished."""
     with _opened(path) as image:
         return Header(image.width, image.height, is_grey(image))
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, without decoding. Raises as read_header does."""
+    with _opened(path) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def read_peak(path: Path) -> tuple[int, int]:

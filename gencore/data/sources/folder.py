@@ -17,13 +17,22 @@ from einops import rearrange
 from torch import Tensor
 
 from gencore.conditions import ClassLabel, Condition
-from gencore.data.decode import Decoding, Half, Header, UnreadableImageError, read_header, read_peak, read_pixels
+from gencore.data.decode import (
+    Decoding,
+    Half,
+    Header,
+    UnreadableImageError,
+    read_header,
+    read_peak,
+    read_pixels,
+    upright_size,
+)
 from gencore.data.images import from_uint8
 from gencore.data.ranges import DataRange, check_peak, check_range, is_dark
 from gencore.data.source import Batch, check_indices
 from gencore.data.sources.classes import class_names, labels_of_files
 from gencore.data.sources.listing import Listing, list_pictures, shown, suffixes
-from gencore.data.sources.metadata import condition_from, find_metadata, read_metadata
+from gencore.data.sources.metadata import condition_from, find_metadata, in_square, read_metadata
 from gencore.errors import GencoreError
 from gencore_hub import foreign
 
@@ -37,7 +46,8 @@ T = TypeVar("T")
 class ImageFolder:
     """What image_folder returns. `class_names[k]` is the sub-folder of label k; `skipped` the files left out.
 
-    `further` holds the tensors of `described`, the condition that a file of metadata gives, by key.
+    `further` holds what a file of metadata says, by key: the tensors of `described`, the conditions that it gives, and
+    box (N, 4) float32, x0, y0, x1, y1, and keypoints (N, K, 3) float32, x, y, visible, both in pixels of x.
     """
 
     root: Path
@@ -62,6 +72,11 @@ class ImageFolder:
     def conditions(self) -> tuple[Condition, ...]:
         labels = (ClassLabel(count=len(self.class_names), names=self.class_names),) if self.class_names else ()
         return (*self.described, *labels)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """box and keypoints, where metadata say them."""
+        return tuple(self.further)
 
     @property
     def name(self) -> str:
@@ -118,7 +133,7 @@ def image_folder(
     image_size: None is allowed where all files are squares of one size. channels: None is 1 if every file is grey by
     its header, else 3. data_range: (low, high) of the files' samples; None is all that their depth holds, which is
     refused for nearly black data. condition: columns of metadata.jsonl, metadata.csv or list_attr_celeba.txt in the
-    folder (gencore.data.sources.metadata). half: of two pictures side by side, the left or the right one.
+    folder, commas between (gencore.data.sources.metadata). half: of two pictures side by side, the left or the right.
 
     Headers are read here; a file that is broken further down raises UnreadableImageError when it is fetched. With
     skip_corrupt all files are decoded here, once; those that cannot be read (damaged, FIFOs, links to nowhere, without
@@ -142,7 +157,7 @@ def image_folder(
         warnings.warn(f"{len(broken)} of {total} images left out:\n{_named(broken)}", stacklevel=2)
     if data_range is None:
         _check_peaks(files, f"the images in {root}")
-    described, further = _described(root, files, condition)
+    described, further = _described(root, files, condition, how.size)
     return ImageFolder(
         root=root,
         paths=files,
@@ -213,7 +228,7 @@ def _check_peaks(files: Sequence[Path], what: str) -> None:
 
 
 def _described(
-    root: Path, files: Sequence[Path], condition: str | None
+    root: Path, files: Sequence[Path], condition: str | None, size: int
 ) -> tuple[tuple[Condition, ...], Mapping[str, Tensor]]:
     path = find_metadata(root)
     if condition is None:
@@ -231,8 +246,11 @@ def _described(
             f"condition is {condition!r}, but {root} holds no metadata.jsonl, metadata.csv or list_attr_celeba.txt."
         )
     names = [file.relative_to(root).as_posix() for file in files]
-    described, further = condition_from(read_metadata(path), names, condition, path.name)
-    return (described,), further
+    told = condition_from(read_metadata(path), names, condition, path.name)
+    if not told.places:
+        return told.conditions, told.tensors
+    sizes = torch.tensor([upright_size(file) for file in files])
+    return told.conditions, {**told.tensors, **in_square(told.places, sizes, size, names)}
 
 
 def _size(path: Path) -> int:

@@ -169,8 +169,11 @@ def from_table(table: Any, options: OpenOptions, name: str) -> HubDataset:
         conditions.append(Image(shape=(given.channels, given.size, given.size)))
     elif wanted is not None and kinds.get(wanted) != "ClassLabel":
         rows = {str(i): row for i, row in enumerate(table.remove_columns(pictures).to_list())}
-        kind, further = _described(rows, wanted, name)
-        conditions.append(kind)
+        told = condition_from(rows, list(rows), wanted, name)
+        if told.places:
+            raise GencoreError(f"{name}: boxes and key points are read of folders alone; expected text or numbers.")
+        conditions.extend(told.conditions)
+        further = dict(told.tensors)
     label = _label_column(kinds, options, name)
     names: tuple[str, ...] = ()
     if label is not None:
@@ -185,11 +188,6 @@ def from_table(table: Any, options: OpenOptions, name: str) -> HubDataset:
     if options.data_range is None:
         check_peak(round((float(probe["x"].max()) + 1) * 127.5), 255, f"the images of {name}")
     return source
-
-
-def _described(rows: dict[str, dict[str, Any]], wanted: str, name: str) -> tuple[Condition, dict[str, Tensor]]:
-    kind, tensors = condition_from(rows, list(rows), wanted, name)
-    return kind, dict(tensors)
 
 
 def _probe(table: Any) -> Tensor:
