@@ -1,4 +1,4 @@
-"""Samples into a file of their kind: pictures, sound, text, or any of them as numbers."""
+"""Samples into a file of their kind: pictures, sound, text, melodies, volumes, or any of them as numbers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,36 @@ from typing import Any, Literal
 from gencore.cli.show import say
 from gencore.errors import GencoreError
 
-Kind = Literal["picture", "sound", "text"]
+NOTE = ("length", "pitch", "velocity", "gap")
+Kind = Literal["picture", "sound", "text", "melody", "volume", "numbers"]
 
-SUFFIX: dict[Kind, str] = {"picture": ".png", "sound": ".wav", "text": ".txt"}
+SUFFIX: dict[Kind, str] = {
+    "picture": ".png",
+    "sound": ".wav",
+    "text": ".txt",
+    "melody": ".mid",
+    "volume": ".png",
+    "numbers": ".npy",
+}
 
 
 def kind_of(model: Any) -> Kind:
-    """What a model's examples are: text where it can read its tokens, sound where it knows the rate of a waveform."""
+    """What a model's examples are: text where it can read its tokens, sound where it knows the rate of a waveform,
+    melodies where its `features` are those of notes; by their axes pictures (C, H, W), volumes, other numbers."""
     config = model.config
     if hasattr(model, "text") and getattr(config, "vocabulary", ()):
         return "text"
-    return "sound" if hasattr(config, "sample_rate") and len(config.data_shape) == 2 else "picture"
+    axes = len(getattr(config, "data_shape", (0, 0, 0)))
+    if axes == 2 and hasattr(config, "sample_rate"):
+        return "sound"
+    if axes == 2 and getattr(model, "features", None) == NOTE and config.data_shape[1] == len(NOTE):
+        return "melody"
+    return "picture" if axes == 3 else "volume" if axes == 4 else "numbers"
 
 
 def write_samples(model: Any, samples: Any, output: Path | None) -> None:
-    """Samples (N, ...) of a model into `output`; without one, text goes to the terminal, and others into
-    samples.png or samples.wav. Raises GencoreError for a name that does not fit."""
+    """Samples (N, ...) of a model into `output`; without one, text goes to the terminal, and others into samples.png,
+    samples.wav, samples.mid or samples.npy. Raises GencoreError for a name that does not fit."""
     kind = kind_of(model)
     if output is None and kind == "text":
         say(_joined(model.text(samples)))
@@ -36,13 +50,17 @@ def write_samples(model: Any, samples: Any, output: Path | None) -> None:
 def write(
     samples: Any, output: Path, *, model: Any = None, columns: int | None = None, what: str | None = None
 ) -> None:
-    """Samples (N, ...) into a .png grid of `columns`, a .wav or .txt file where the model has such, or .npy."""
+    """Samples (N, ...) into a .png grid of `columns`, a .wav, .txt or .mid file where the model has such, or .npy; the
+    numbers of volumes with a picture of them beside."""
     kind: Kind = "picture" if model is None else kind_of(model)
     suffix = output.suffix.lower()
     if suffix == ".npy":
         _write_array(samples, output)
+        if kind == "volume":
+            _draw_volumes(samples, output.with_suffix(".png"))
     elif suffix != SUFFIX[kind]:
-        raise GencoreError(f"--output is {output}; expected a name that ends in {SUFFIX[kind]} or .npy.")
+        expected = " or ".join(dict.fromkeys([SUFFIX[kind], ".npy"]))
+        raise GencoreError(f"--output is {output}; expected a name that ends in {expected}.")
     elif kind == "text":
         from gencore_hub.atomic import atomic_write
 
@@ -51,11 +69,28 @@ def write(
         from gencore.data.sound import save_sound
 
         save_sound(samples, output, rate=model.config.sample_rate)
+    elif kind == "melody":
+        from gencore.data.sources.midi import midi_bytes
+        from gencore_hub.atomic import atomic_write
+
+        atomic_write(output, midi_bytes(samples))
+    elif kind == "volume":
+        _draw_volumes(samples, output)
+        return
     else:
         from gencore.data.images import save_grid
 
         save_grid(samples.clamp(-1, 1), output, columns=columns)
     say(f"Wrote {what or len(samples)} to {output}.")
+
+
+def _draw_volumes(samples: Any, output: Path) -> None:
+    from gencore.data.images import save_grid
+    from gencore.data.sources.volumes import three_views
+
+    views = three_views(samples)
+    save_grid(views, output, columns=max(1, round((len(views) / 3) ** 0.5)))
+    say(f"Wrote three views of each of {len(views)} to {output}.")
 
 
 def _joined(texts: list[str]) -> str:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
+from gencore.data.sources.midi import read_notes
+from gencore.data.sources.volumes import three_views
 from gencore.data.toys.grammar import grammar
 
 
@@ -107,3 +110,36 @@ def test_mistakes(text_model: Path, sound_model: Path, tmp_path: Path) -> None:
     assert "has no field 'prompt'" in fail("sample", sound_model, "--prompt", "a")
     assert "top_p is 1.5" in fail("sample", text_model, "--top-p", 1.5)
     assert "'zebra' in 'zebra'" in fail("sample", text_model, "--prompt", "zebra")
+
+
+def test_melodies_become_midi(tmp_path: Path) -> None:
+    """As many notes as were drawn, at the pitches that were drawn."""
+    gencore.create("c-rnn-gan", width=4, latent_dim=2, data_shape=(6, 4)).save_pretrained(tmp_path / "model")
+    run("sample", tmp_path / "model", "-n", 3, "-o", tmp_path / "a.mid", "-q")
+    drawn = gencore.from_pretrained(tmp_path / "model").sample(3)
+    notes = read_notes(tmp_path / "a.mid")
+    assert sorted(note.pitch for note in notes) == sorted((60 + drawn[..., 1].round().int().flatten()).tolist())
+    assert r"ends in .mid or .npy" in fail("sample", tmp_path / "model", "-o", tmp_path / "a.png", "-q")
+
+
+def test_volumes_become_numbers_and_three_views(tmp_path: Path) -> None:
+    gencore.create("3d-gan", width=2, latent_dim=4, data_shape=(1, 8, 8, 8)).save_pretrained(tmp_path / "model")
+    said = run("sample", tmp_path / "model", "-n", 3, "-o", tmp_path / "a.npy", "-q")
+    assert "three views of each of 3" in said
+    drawn = gencore.from_pretrained(tmp_path / "model").sample(3)
+    assert np.array_equal(np.load(tmp_path / "a.npy"), drawn.numpy())
+    first = (tmp_path / "a.png").read_bytes()
+    run("sample", tmp_path / "model", "-n", 3, "-o", tmp_path / "b.png", "-q")
+    assert (tmp_path / "b.png").read_bytes() == first
+    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    assert picture.shape == (2 + 3 * 10, 2 + 26)
+    views = ((three_views(drawn) + 1) * 127.5).round().to(torch.uint8)
+    assert np.array_equal(picture[2:10, 2:26], views[0, 0].numpy())
+
+
+def test_numbers_that_are_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    gencore.create("calogan", width=2, hidden=(4,), latent_dim=4).save_pretrained("model")
+    run("sample", "model", "-n", 2, "--condition", "energy=20", "-q")
+    assert np.load("samples.npy").shape == (2, 126)
+    assert "ends in .npy." in fail("sample", "model", "-o", "a.png", "-q")

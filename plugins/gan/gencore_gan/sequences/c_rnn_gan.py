@@ -104,10 +104,11 @@ class BidirectionalCritic(nn.Module):
 
 
 class CRNNGAN(Model):
-    """Both players see sequences in units of `scale` around `center`."""
+    """Both players see sequences in units of `scale` around `center`; of four features, they are notes."""
 
     config_class = CRNNGANConfig
     config: CRNNGANConfig
+    features = ("length", "pitch", "velocity", "gap")  # of the default data, and of MIDI files
     center: Tensor
     scale: Tensor
 
