@@ -32,7 +32,8 @@ def sample(
         str | None, typer.Option(help="The class, by number or name, for a model that takes one; null for none.")
     ] = None,
     condition: Annotated[
-        str | None, typer.Option(help="What it is conditioned on: a class, a sentence, a picture's file, a=1,b=0.")
+        str | None,
+        typer.Option(help="What it is conditioned on: a class, a sentence, a=1,b=0, a file of a picture or of sound."),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples at a time.")] = 64,
     sampler: Annotated[str | None, typer.Option(help="One of the model's samplers, such as ddim or heun.")] = None,
@@ -117,7 +118,7 @@ def asked_condition(loaded: Any, model: str, label: str | None, condition: str |
     from gencore.conditions import ClassLabel, Image
     from gencore.data.images import read_image
 
-    kind = loaded.condition
+    kind = loaded.named_condition
     if label is not None and condition is not None:
         raise GencoreError("--label and --condition are both given; expected one of them.")
     if label is not None and not isinstance(kind, ClassLabel):
@@ -128,6 +129,10 @@ def asked_condition(loaded: Any, model: str, label: str | None, condition: str |
     if kind is None:
         raise GencoreError(f"--condition is {word!r}, but {model} is unconditional.")
     if isinstance(kind, Image):
+        from gencore.data.sources.sounds import SUFFIXES, spectrogram_in
+
+        if Path(word).suffix.lower() in SUFFIXES:
+            return spectrogram_in(word, kind.shape)
         return read_image(word, channels=kind.shape[0], size=kind.shape[1:] if min(kind.shape) else None)
     return kind.parse(word)
 

@@ -117,6 +117,16 @@ def described(sound: Tensor) -> Tensor:
     return spectrogram(sound / size)[:, None]
 
 
+def spectrogram_in(path: str, shape: tuple[int, ...]) -> Tensor:
+    """The log-spectrogram (1, 64, frames) of the beginning of a sound file, filled up with silence if it is short.
+    Raises GencoreError for another `shape`, and as read_sound."""
+    if shape[:2] != (1, BANDS) or not shape[2]:
+        raise GencoreError(f"the model takes pictures of {tuple(shape)}, no spectrograms: give a picture's file.")
+    length = length_of(shape[2])
+    sound = read_sound(path, rate=SAMPLE_RATE)[0][:length]
+    return described(torch.nn.functional.pad(sound, (0, length - len(sound)))[None])[0]
+
+
 def _files(path: str) -> tuple[Path, list[Path]]:
     root = Path(path).expanduser()
     if not root.exists():
