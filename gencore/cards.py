@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ def card_for(
     name: str,
     data: str = UNKNOWN,
     command: str = UNKNOWN,
-    license: str = "apache-2.0",
+    license: str | None = None,
     metrics: Sequence[Metric] = (),
     limitations: Sequence[str] = (),
     has_samples: bool = True,
 ) -> str:
-    """The text of README.md for a model with a system name; `name` is what from_pretrained is given."""
+    """The text of README.md for a model with a system name; `name` is what from_pretrained is given.
+
+    `license`: of the weights; without one the card names none, since nobody has stated it.
+    """
     assert model.system is not None
     spec = default_registry().owner(model.system)[1]
     samples = "sampler" in spec.roles
@@ -36,7 +40,7 @@ def card_for(
             system=spec.name,
             family=spec.family,
             summary=spec.summary,
-            license=license,
+            license=license or "",
             data=data,
             command=command,
             limitations=tuple(limitations),
@@ -49,7 +53,7 @@ def card_for(
             else "model.encode(x)"
             if isinstance(model, Encoder)
             else "model.judge(x)",
-            shell=f"gencore sample {name} -n 64 -o samples.png" if samples else "",
+            shell=shlex.join(["gencore", "sample", name, "-n", "64", "-o", "samples.png"]) if samples else "",
             has_samples=has_samples,
         )
     )

@@ -23,7 +23,8 @@ class Model(nn.Module):
     """Base of every model. A subclass sets `config_class` and takes the config as its one argument.
 
     `system` is the registered name under which the model is saved; `gencore.create`, `gencore.from_pretrained` and
-    the trainer set it.
+    the trainer set it. `class_names`: of the classes of its training data, in the order of their numbers, where they
+    have names; they are saved with it.
     """
 
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
@@ -42,6 +43,7 @@ class Model(nn.Module):
             )
         self.config = config
         self.system: str | None = None
+        self.class_names: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +60,14 @@ class Model(nn.Module):
     def condition(self) -> Condition | None:
         """What the model is conditioned on (gencore.conditions); None for an unconditional model."""
         return None
+
+    @property
+    def named_condition(self) -> Condition | None:
+        """`condition`, its classes by the names that they had in the training data."""
+        kind = self.condition
+        if isinstance(kind, ClassLabel) and not kind.names and len(self.class_names) == kind.count:
+            return ClassLabel(count=kind.count, names=self.class_names)
+        return kind
 
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """One code of the prior for each stream of noise, (n, ...): for training and for sampling alike."""
@@ -85,11 +95,11 @@ class Model(nn.Module):
 
         Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
         aside. It computes as in evaluation mode; nothing that other threads share is touched, neither the global random
-        state nor the model's own mode and buffers. `condition`: one for
-        all or one for each, in whatever holds it (int, list, array, tensor, sentence); None gives a class-conditional
-        model its classes in turn, "null" no class where the model was trained without, too. `sampler`: a sampler, or
-        the name of one in `samplers`; `options` change its fields (steps=20). `callback(step, steps)` follows the
-        inner steps of a slow sampler.
+        state nor the model's own mode and buffers. `condition`: one for all or one for each, in whatever holds it (int,
+        name of a class, list, array, tensor, sentence); None gives a class-conditional model its classes in turn,
+        "null" no class where the model was trained without, too. `sampler`: a sampler, or the name of one in
+        `samplers`; `options` change its fields (steps=20). `callback(step, steps)` follows the inner steps of a slow
+        sampler.
         Raises GencoreError for a bad argument, NonFiniteError where the model yields NaN or infinity.
         """
         for name, value, least in (("n", n, 1), ("batch_size", batch_size, 1)):
@@ -113,7 +123,7 @@ class Model(nn.Module):
 
     def check_condition(self, given: Any, n: int, *, start: int = 0) -> Tensor | None:
         """What `sample` takes as condition, as a tensor (n, ...). Raises GencoreError for what does not fit."""
-        kind = self.condition
+        kind = self.named_condition
         if kind is None:
             if given is not None:
                 raise GencoreError(f"This {type(self).__name__} is unconditional: it takes no condition. Leave it out.")
@@ -123,7 +133,8 @@ class Model(nn.Module):
                 raise GencoreError(f"{type(self).__name__} cannot do without its condition.")
             return None
         if given is not None:
-            return kind.check(given, n)
+            named = isinstance(given, str) and isinstance(kind, ClassLabel)
+            return kind.check(kind.parse(given) if named else given, n)
         return kind.in_turn(start, n) if isinstance(kind, ClassLabel) else kind.draw(Noise(0, start, n))
 
     def choose_sampler(self, sampler: Sampler | str | None, options: Mapping[str, Any]) -> Sampler:

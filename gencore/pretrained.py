@@ -43,6 +43,7 @@ def load(name: str | Path, *, dtype: torch.dtype | None = None, **hub: Any) -> M
         model.double()
     gencore_hub.load_into(directory, model, described)
     model.system = described["system"]
+    model.class_names = tuple(described.get("class_names", ()))
     return (model if dtype is None else model.to(dtype)).eval()
 
 
@@ -103,6 +104,7 @@ def describe(model: Model) -> dict[str, Any]:
         "config": to_json(model.config),
         "config_version": type(model.config).version,
         "distribution": {"name": plugin.distribution, "version": plugin.version},
+        **({"class_names": list(model.class_names)} if model.class_names else {}),
     }
 
 

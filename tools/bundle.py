@@ -76,6 +76,7 @@ def main(
         model,
         name=name,
         data=DATA.format(size=size),
+        license="apache-2.0",
         command=settings.command(Path("runs") / name),
         metrics=measure(model, data, size),
         limitations=[

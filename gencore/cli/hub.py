@@ -127,12 +127,19 @@ def index(
     """Models that can be loaded: bundled, in the Hub's cache, and on the Hub under the tag gencore."""
     from huggingface_hub import constants
 
+    import gencore_hub
+
     if limit < 1:
         raise GencoreError(f"--limit is {limit}; expected at least 1.")
-    rows = [*_bundled(), *_cached()]
+    rows, silence = [*_bundled(), *_cached()], None
     if not (offline or constants.HF_HUB_OFFLINE):
-        rows += _on_the_hub(limit)
+        try:
+            rows += _on_the_hub(limit)
+        except gencore_hub.HubError as error:
+            silence = error
     print_rows("Models", ("name", "where", "system", "bytes", "license"), rows, as_json)
+    if silence is not None:
+        raise GencoreError(f"Only what is on this machine was listed: {silence}") from silence
 
 
 def _bundled() -> Iterator[tuple[str, ...]]:
@@ -153,7 +160,7 @@ def _cached() -> Iterator[tuple[str, ...]]:
 
 def _on_the_hub(limit: int) -> list[tuple[str, ...]]:
     """Tags say system and family; what a stranger wrote there is shown as text, cut to a line."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants, get_session
 
     from gencore.registry import list_systems
     from gencore_hub.explain import explained
@@ -161,6 +168,7 @@ def _on_the_hub(limit: int) -> list[tuple[str, ...]]:
     systems = {spec.name for spec in list_systems()}
     rows = []
     with explained("the list of models"):
+        get_session().head(constants.ENDPOINT, timeout=10.0)  # without an answer the client tries for 25 seconds
         for info in HfApi().list_models(filter="gencore", limit=limit, expand=["tags", "safetensors"]):
             tags = [str(tag) for tag in info.tags or ()]
             licenses = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]

@@ -120,6 +120,8 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
         _check_data(known, source, out)
     initial = _initial(settings, out)
     log = parts.MetricsLog(out / directory.METRICS, every=settings.log_every, trackers=settings.tracker != "none")
+    if not quiet and (names := class_names(source)):
+        _say(f"classes: {numbered(names)}")
     bar, stopper = parts.ProgressBar(quiet=quiet), parts.GracefulStop()
     grids = parts.SampleGrids(out / directory.SAMPLES, every=settings.sample_every, seed=settings.seed, stopper=stopper)
     keeper = parts.Checkpoints(
@@ -225,6 +227,19 @@ def next_command(settings: RunSettings, out: Path) -> str:
     return shlex.join(["python", "-c", f"import gencore; print(gencore.from_pretrained({model!r}))"])
 
 
+def class_names(source: Any) -> tuple[str, ...]:
+    """The names of the source's classes, as text that any file can hold."""
+    from gencore.data.source import class_names_of
+
+    return tuple(shown(name, line=True) for name in class_names_of(source))
+
+
+def numbered(names: tuple[str, ...], most: int = 20) -> str:
+    """ "cat=0, dog=1": at most so many."""
+    listed = [f"{name}={number}" for number, name in enumerate(names[:most])]
+    return ", ".join([*listed, *([f"and {len(names) - most} more"] if len(names) > most else [])])
+
+
 def is_first_process() -> bool:
     """Whether this is the process that writes, as torchrun and accelerate launch number them."""
     return int(os.environ.get("RANK", "0")) == 0
@@ -246,10 +261,15 @@ def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path, sto
 
     pictured = len(trainer.source.shape) == 3
     samples = preview(model, trainer.stage_source, settings.seed, stopper=stopper) if pictured else None
+    data = f"{trainer.source.name}, {len(trainer.source):,} examples of shape {tuple(trainer.source.shape)}"
+    if model.named_condition is not None or hasattr(model, "classify"):
+        model.class_names = class_names(trainer.source)
+    if model.class_names:
+        data = f"{data}; classes {numbered(model.class_names)}"
     card = card_for(
         model,
         name=str(out),
-        data=f"{trainer.source.name}, {len(trainer.source):,} examples of shape {tuple(trainer.source.shape)}",
+        data=data,
         command=settings.command(out),
         limitations=(f"Trained for {trainer.iteration:,} of {trainer.iterations:,} iterations.",),
         has_samples=samples is not None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -11,6 +13,8 @@ from .files import SAMPLES
 from .foreign import shown
 
 _ARXIV = re.compile(r"[0-9]{4}\.[0-9]{4,5}(v[0-9]+)?|[a-z-]+(\.[A-Z]{2})?/[0-9]{7}(v[0-9]+)?")
+_LOAD = "model = gencore.from_pretrained("
+_LOADS = re.compile(rf"{re.escape(_LOAD)}('([^'\\]|\\.)*'|\"([^\"\\]|\\.)*\")\)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
 
 
@@ -31,7 +35,7 @@ class Card:
         name: what `gencore.from_pretrained` is given: a bundled name, or "org/name".
         system, family: as in `config.json`.
         summary: one sentence or two.
-        license: of the weights, as the Hub abbreviates it ("apache-2.0").
+        license: of the weights, as the Hub abbreviates it ("apache-2.0"); "" where nobody has stated one.
         pipeline_tag: the Hub's task, such as "unconditional-image-generation".
         paper, arxiv: title and id of the paper; "" if there is none.
         data: what it was trained on, and the data's licence.
@@ -77,7 +81,7 @@ def render_card(card: Card) -> str:
         f"![samples]({SAMPLES})" if card.has_samples else "",
         _paper(card),
         "## Use",
-        _code("python", f"import gencore\nmodel = gencore.from_pretrained({card.name!r})\n{card.python}"),
+        _code("python", f"import gencore\n{_LOAD}{card.name!r})\n{card.python}"),
         _code("sh", card.shell) if card.shell else "",
         "## Data",
         _plain(card.data),
@@ -88,6 +92,28 @@ def render_card(card: Card) -> str:
         "\n".join(f"- {_plain(text)}" for text in card.limitations) or "None are known.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def renamed(text: str, name: str) -> str:
+    """A card that `render_card` made, for readers to whom the model has another name; other texts as they are.
+
+    The heading and the lines under "Use" change. What it was trained with stays.
+    """
+    lines = text.split("\n")
+    loads = [place for place, line in enumerate(lines) if _LOADS.fullmatch(line)]
+    if not loads:
+        return text
+    old = ast.literal_eval(lines[loads[0]][len(_LOAD) : -1])
+    end = lines.index("## Data") if "## Data" in lines else len(lines)
+    shell = shown(f"gencore sample {shlex.quote(old)} ")
+    for place, line in enumerate(lines[:end]):
+        if place == loads[0]:
+            lines[place] = f"{_LOAD}{name!r})"
+        elif line == f"# {_plain(old)}":
+            lines[place] = f"# {_plain(name)}"
+        elif line.startswith(shell):
+            lines[place] = f"gencore sample {shlex.quote(name)} {line.removeprefix(shell)}"
+    return "\n".join(lines)
 
 
 def yaml_string(text: str) -> str:
@@ -110,7 +136,7 @@ def _front_matter(card: Card) -> str:
     lines = [
         "---",
         'library_name: "gencore"',
-        f"license: {yaml_string(card.license)}",
+        *([f"license: {yaml_string(card.license)}"] if card.license else []),
         f"pipeline_tag: {yaml_string(card.pipeline_tag)}",
         "tags:",
         *[f"- {yaml_string(tag)}" for tag in dict.fromkeys(tags)],

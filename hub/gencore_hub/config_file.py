@@ -13,7 +13,7 @@ from .files import CONFIG, INDEX, PICKLE_SUFFIXES, find, is_weights, open_inside
 from .strict_json import shorten, strict_json
 
 FORMAT = "gencore"
-MAX_BYTES = 2**20
+MAX_BYTES = 2**22
 
 _TYPES: dict[str, type] = {
     "format": str,
@@ -24,6 +24,7 @@ _TYPES: dict[str, type] = {
     "distribution": dict,
     "weights": dict,
 }
+_OPTIONAL: dict[str, type] = {"class_names": list}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -34,7 +35,8 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         A dict with exactly these keys: `format` ("gencore"), `system`, `family` (names), `config` (dict, to be
         decoded by the system's own config class), `config_version` (int), `distribution` (dict with `name` and
-        `version`), `weights` (dict: file name -> sha256 in hex, as `write_directory` records it).
+        `version`), `weights` (dict: file name -> sha256 in hex, as `write_directory` records it); and where the classes
+        of the training data had names `class_names` (list of str).
 
     Raises:
         HubError: no such directory or file; only pickled weights; or a `config.json` that gencore did not write.
@@ -71,11 +73,13 @@ def check_config(config: Any) -> None:
     if config.get("format") != FORMAT:
         raise HubError(f"its 'format' is {shorten(config.get('format'))} instead of {FORMAT!r}")
     for key in config:
-        if key not in _TYPES:
-            near = difflib.get_close_matches(key, _TYPES, n=1)
+        if key not in _TYPES | _OPTIONAL:
+            near = difflib.get_close_matches(key, _TYPES | _OPTIONAL, n=1)
             raise HubError(f"unknown key {shorten(key)}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    for key, expected in _TYPES.items():
+    for key, expected in (_TYPES | _OPTIONAL).items():
         if key not in config:
+            if key in _OPTIONAL:
+                continue
             raise HubError(f"the key {key!r} is missing")
         if type(config[key]) is not expected:
             raise HubError(f"{key!r} is {shorten(config[key])} instead of {expected.__name__}")
@@ -88,6 +92,9 @@ def check_config(config: Any) -> None:
     for key, value in config["distribution"].items():
         _check_name(f"distribution {key}", value)
     _check_weights(config["weights"])
+    names = config.get("class_names", [])
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise HubError(f"'class_names' holds {shorten(wrong[0])} instead of a name")
 
 
 def _check_name(key: str, value: object) -> None:

@@ -103,9 +103,14 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> Source
             return _directory(Path(name).expanduser(), revision)
         except RuntimeError as error:  # "~nobody/model"
             raise HubError(f"there is no home directory for {shorten(name)}.") from error
+    if "://" in name:
+        raise HubError(
+            f"{shorten(name, 1000)} is an address. Expected a directory, or the name of a repository: 'org/name', or "
+            f"'{HUB_PREFIX}org/name'."
+        )
     if "/" not in name:
         return _bare(name, revision)
-    if os.path.isdir(name):
+    if os.path.exists(name):
         return _directory(Path(name), revision)
     if name.partition("@")[0].count("/") > 1:
         raise HubError(f"there is no directory {shorten(name, 1000)}, and a Hub id has one '/': 'org/name'.")
@@ -160,7 +165,7 @@ def _directory(path: Path, revision: str | None) -> Source:
             )
         return Source("local", path)
     if os.path.exists(path):
-        raise HubError(f"{path} is a file. Expected the directory that holds it, with a config.json.")
+        raise HubError(f"{path} is a file. Expected the directory that holds it: {os.path.join('.', path.parent)}.")
     raise HubError(f"there is no directory {shorten(str(path), 1000)}.")
 
 

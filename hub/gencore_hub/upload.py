@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .card import renamed
 from .config_file import read_config
 from .directory import finish_write
 from .errors import HubError
@@ -34,8 +35,8 @@ def push(
     """Uploads a model directory to the Hub as one commit; makes the repository and the branch if they are missing.
 
     Only the model's own files are sent, each as it is when it is read here, and no link is followed but those of the
-    Hub's cache; such files that the repository has and the directory has not are deleted in the same commit, so that no
-    old weights stay behind.
+    Hub's cache; the card names the repository instead of the directory. Such files that the repository has and the
+    directory has not are deleted in the same commit, so that no old weights stay behind.
 
     Args:
         repo: "org/name".
@@ -60,7 +61,7 @@ def push(
         raise HubError(f"branch={branch!r} and create_pr=True: the Hub opens pull requests against 'main' only.")
     finish_write(directory)
     config = read_config(directory)
-    additions = _additions(directory, config)
+    additions = _additions(directory, config, repo)
     api = HfApi(token=token)
     with explained(repo, pushing=True):
         api.create_repo(repo, private=private, exist_ok=True)
@@ -81,21 +82,24 @@ def push(
     return str(commit.pr_url or commit.commit_url)
 
 
-def _additions(directory: Path, config: dict[str, Any]) -> list[CommitOperationAdd]:
+def _additions(directory: Path, config: dict[str, Any], repo: str) -> list[CommitOperationAdd]:
     """The files of weights, which may be large, by path and only if they are what config.json says; the others as they
     are read now."""
     from huggingface_hub import CommitOperationAdd
 
-    contents: dict[str, bytes | Path] = {}
+    small: dict[str, bytes] = {}
     for name in (CONFIG, INDEX, CARD, SAMPLES):
         if os.path.lexists(directory / name):
             with open_inside(directory, name, links=False) as file:
-                contents[name] = file.read(MOST_BYTES + 1)
-            if len(contents[name]) > MOST_BYTES:
+                small[name] = file.read(MOST_BYTES + 1)
+            if len(small[name]) > MOST_BYTES:
                 raise HubError(f"{directory / name} has more than {MOST_BYTES:,} bytes, and is not sent.")
+    if CARD in small:
+        text = small[CARD].decode("utf-8", "surrogateescape")
+        small[CARD] = renamed(text, repo).encode("utf-8", "surrogateescape")
     check_whole(directory, config["weights"], links=False)
-    contents |= {name: find(directory, name) for name in config["weights"]}
-    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()]
+    files = small | {name: find(directory, name) for name in config["weights"]}
+    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
 
 
 def _deletions(

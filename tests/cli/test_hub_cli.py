@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import gencore
+from gencore.cli.hub import _on_the_hub
 from gencore.testing.conformance import tiny_model
+from gencore_hub import HubError
 
 from ..end_to_end.user import ListingServer, commands
 from ..hub.server import HubServer
@@ -70,8 +72,11 @@ def test_publish_list_and_fetch(hub: HubServer, saved: Path, tmp_path: Path) -> 
 
     assert gencore.from_pretrained(Path(answers[4][0].strip())).system == "dcgan"
     files = {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir()}
-    assert files == {name: (saved / name).read_bytes() for name in ("README.md", "config.json", "model.safetensors")}
-    assert answers[8][0].encode() == files["README.md"]
+    card = (saved / "README.md").read_text()
+    assert card.count("org/mine") == 3
+    assert files.pop("README.md").decode() == card.replace("org/mine", "org/open")
+    assert files == {name: (saved / name).read_bytes() for name in ("config.json", "model.safetensors")}
+    assert answers[8][0] == (tmp_path / "copy" / "README.md").read_text()
     assert "digits, BSD-3" in answers[8][0]
     assert "Blurry" in answers[8][0]
 
@@ -105,9 +110,23 @@ def test_mistakes_are_explained(hub: HubServer, saved: Path, tmp_path: Path) -> 
 
 
 def test_the_index_without_a_network(hub: HubServer, tmp_path: Path) -> None:
-    """An unreachable Hub is an error, not an empty list."""
-    lines = (["index"], ["index", "--offline", "--json"])
-    (_, error), (offline, none) = commands(hub, tmp_path / "home", *lines, HF_ENDPOINT="http://127.0.0.1:1")
+    """An unreachable Hub is an error, after what is on this machine."""
+    lines = (["index", "--json"], ["index", "--offline", "--json"])
+    (listed, error), (offline, none) = commands(hub, tmp_path / "home", *lines, HF_ENDPOINT="http://127.0.0.1:1")
     assert "cannot be reached" in str(error)
+    assert "Only what is on this machine was listed" in str(error)
     assert none is None
+    assert listed == offline
     assert {row["where"] for row in json.loads(str(offline))} == {"bundled"}
+
+
+def test_the_hub_is_asked_once_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would ask it again for 25 seconds."""
+    from huggingface_hub import HfApi, constants
+
+    asked: list[object] = []
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(HfApi, "list_models", lambda self, **options: asked.append(options) or ())
+    with pytest.raises(HubError, match="cannot be reached"):
+        _on_the_hub(1)
+    assert asked == []

@@ -208,3 +208,14 @@ def test_any_text_as_id_and_revision_is_harmless_or_refused(text: str) -> None:
     inside = Path("/cache/refs", text).resolve()
     assert inside.is_relative_to("/cache/refs")
     assert inside != Path("/cache/refs")
+
+
+def test_a_file_of_a_model_and_an_address_are_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, without asking the Hub."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(HubError, match=r"model\.safetensors is a file\. Expected the directory that holds it: \./m\."):
+        resolve("m/model.safetensors")
+    with pytest.raises(HubError, match="is an address. Expected a directory, or the name of a repository"):
+        resolve("https://huggingface.co/org/name")

@@ -259,3 +259,32 @@ def test_two_domains_that_any_two_data_are(tmp_path: Path, monkeypatch: pytest.M
     moved = ["--second-data", str(tmp_path / "moved")]
     assert CliRunner().invoke(app, [*more, *moved], catch_exceptions=False).exit_code == 0
     assert run.load_settings(tmp_path / "run").second_data == str(tmp_path / "moved")
+
+
+def test_classes_keep_their_names(tmp_path: Path) -> None:
+    """Said at the start, stored with run, model and card, and taken after --label."""
+    import json
+
+    from PIL import Image
+
+    import gencore
+
+    for name in ("cat", "dog", "cow\x1b[2J"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("L", (8, 8), 100 + number).save(tmp_path / "data" / name / f"{number}.png")
+    out = tmp_path / "run"
+    words = ["train", "cdcgan", "--data", tmp_path / "data", "--set", "width=4", "--batch-size", "2", "--steps", "1"]
+    done = CliRunner().invoke(app, [str(word) for word in [*words, "--out", out]], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    named = "cat=0, cow\\x1b[2J=1, dog=2"
+    assert f"classes: {named}\n" in done.output
+    assert json.loads((out / "run.json").read_text())["fingerprint"]["class_names"][2] == "dog"
+    assert "dog=2" in (out / "README.md").read_text()
+    model = gencore.from_pretrained(out)
+    assert model.class_names == ("cat", "cow\\x1b[2J", "dog")
+    assert (model.sample(2, condition="dog") == model.sample(2, condition=2)).all()
+    with pytest.raises(GencoreError, match="'dig'; expected a number from 0 to 2 or one of cat.* Did you mean 'dog'"):
+        model.sample(2, condition="dig")
+    taken = CliRunner().invoke(app, ["sample", str(out), "-n", "2", "--label", "dog", "-o", str(tmp_path / "a.png")])
+    assert taken.exit_code == 0, taken.exception
