@@ -9,7 +9,15 @@ import pytest
 import torch
 
 import gencore
-from gencore.data.toys.captions import captions
+from gencore.data.toys.captions import (
+    HELD_OUT,
+    captions,
+    corner_boxes,
+    draw_factors,
+    near_factors,
+    paint,
+    tokens,
+)
 from gencore.errors import GencoreError
 from gencore_gan.conditional.gan_cls import MatchingAwareGame, ranking_loss, wrong_captions
 
@@ -74,3 +82,26 @@ def test_a_sentence_is_drawn_and_an_unknown_word_refused() -> None:
         model.sample(2, condition="a purple circle")
     with pytest.raises(GencoreError, match="sentence"):
         model.sample(2)
+
+
+@pytest.mark.behaviour
+def test_the_critic_ranks_a_picture_with_its_caption_above_a_near_one(measured: Any) -> None:
+    """The share of 1000 pictures of combinations held out from training that the critic finds likelier with their own
+    caption than with one of whose four factors one is changed; 150 steps of the embedding, 400 of the game."""
+    index, ranked = torch.arange(1000), []
+    factors = draw_factors(index, seed=77, among=HELD_OUT)
+    x = paint(factors, corner_boxes(factors, index, seed=77), index, seed=77)
+    own, near = tokens(factors), tokens(near_factors(factors, index, seed=77))
+    for weight in (0.5, 0.0):
+        recipe = gencore.recipe("gan-cls", steps=150, game_steps=400, wrong_weight=weight)
+        model = gencore.Trainer(recipe, captions(), seed=0, cpu=True).fit().eval()
+        with torch.no_grad():
+            ranked.append((model.judge(x, condition=own) > model.judge(x, condition=near)).float().mean().item())
+    measured(
+        "gan-cls",
+        "pictures ranked above a caption with one factor changed",
+        figure=ranked[0],
+        twin=ranked[1],
+        bar=0.8,
+        better="higher",
+    )
