@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 import gencore
+from gencore.data.toys.face_painting import Faces, paint
 from gencore.data.toys.faces import faces
 from gencore_translation.attributes.dr_gan import DRGAN, companion, fused
 from gencore_translation.attributes.views import in_poses
@@ -76,3 +80,33 @@ def test_a_pose_is_a_number() -> None:
     assert not torch.allclose(model.translate(x, to="0"), model.translate(x, to="2"))
     with pytest.raises(gencore.GencoreError, match="to is"):
         model.translate(x, to="3")
+
+
+def in_pose(batch: dict[str, torch.Tensor], yaw: float) -> torch.Tensor:
+    """The true pictures of a batch's faces at a yaw."""
+    drawn = Faces(**{field.name: batch[field.name] for field in dataclasses.fields(Faces)})
+    return paint(dataclasses.replace(drawn, yaw=torch.full_like(drawn.yaw, yaw)))
+
+
+@pytest.mark.behaviour
+def test_a_face_turns_to_the_pose_that_it_is_asked_for(measured: Any) -> None:
+    """The share of turned faces that are nearest, in L1, to the true picture of that face in the pose asked for and not
+    to those in the two others; chance is 0.333."""
+    poses, shares = (-0.8, 0.0, 0.8), []
+    test = in_poses(faces(300, split="test"), 40, poses).fetch(torch.arange(300))
+    true = torch.stack([in_pose(test, yaw) for yaw in poses])
+    for weight in (1.0, 0.0):
+        recipe = gencore.recipe("dr-gan", steps=300, width=16, critic_width=16, pose_weight=weight)
+        model = gencore.Trainer(recipe, faces(4000), seed=0, cpu=True).fit().eval()
+        with torch.no_grad():
+            made = torch.stack([model.translate(test["x"], to=str(pose)) for pose in range(3)])
+        nearest = (made[:, None] - true[None]).abs().mean((3, 4, 5)).argmin(1)
+        shares.append((nearest == torch.arange(3)[:, None]).float().mean().item())
+    measured(
+        "dr-gan",
+        "faces nearest to the truth in the pose asked for",
+        figure=shares[0],
+        twin=shares[1],
+        bar=0.6,
+        better="higher",
+    )
