@@ -5,19 +5,25 @@ Built-in families come through the same door as a stranger's: `[project.entry-po
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterable
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gencore.errors import GencoreError, PluginError, UnknownNameError, suggest
 from gencore.spec import API_VERSION, DataName, Family, SystemSpec
+from gencore_hub.foreign import shown
 
 GROUP = "gencore.families"
+SLOW = 10.0
+"""Seconds of an import, after which a person is told."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +37,43 @@ class Plugin:
     family: Family | None = None
     problem: str | None = None
 
+    @property
+    def state(self) -> str:
+        """ "ok", or what keeps it, or some of its systems, from being used."""
+        newer = [spec.name for spec in (self.family.systems if self.family else ()) if spec.requires_api > API_VERSION]
+        if self.problem or not newer:
+            return self.problem or "ok"
+        return f"{', '.join(newer)}: needs a newer plugin API than this gencore's {API_VERSION}; upgrade gencore"
+
+
+@contextlib.contextmanager
+def _importing(who: str) -> Iterator[None]:
+    """A plugin's import: what it prints goes to standard error, and where it takes long, that is said."""
+
+    def tell() -> None:
+        sys.stderr.write(
+            shown(f"{who} is being imported for {SLOW:.0f} seconds. GENCORE_PLUGINS=a,b loads other plugins alone.\n")
+        )
+
+    watch = threading.Timer(SLOW, tell)
+    watch.daemon = True
+    watch.start()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        watch.cancel()
+
 
 def _load(entry: importlib.metadata.EntryPoint) -> Plugin:
     distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "0")
     family, problem = None, None
     try:
-        family = entry.load()
+        with _importing(f"The plugin {entry.name} of {distribution} {version}"):
+            family = entry.load()
         if not isinstance(family, Family):
             family, problem = None, f"{entry.value} is a {type(family).__name__}; expected a gencore.Family"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
     return Plugin(
         name=entry.name, target=entry.value, distribution=distribution, version=version, family=family, problem=problem
@@ -140,19 +174,29 @@ class Registry:
         target = getattr(spec, field)
         module, _, attribute = target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            with _importing(f"{module} of {plugin.distribution} {plugin.version}"):
+                return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extra = f"[{plugin.family.extra}]" if plugin.family.extra else ""
-            raise PluginError(
-                f"System {name!r} needs the module {error.name!r}, which is not installed: "
-                f'run pip install "{plugin.distribution}{extra}".'
-            ) from error
+            raise PluginError(f"System {name!r} needs {_missing(error.name or module, module, plugin)}") from error
         except AttributeError as error:
             raise PluginError(f"System {name!r} of {plugin.distribution}: there is no {target}.") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"System {name!r} of {plugin.distribution} failed to import {module}: {type(error).__name__}: {error}."
             ) from error
+
+
+def _missing(module: str, page: str, plugin: Plugin) -> str:
+    """A module that is not there, and what to do: of the plugin itself, of its extra, or of neither."""
+    if "." in module and module.partition(".")[0] == page.partition(".")[0]:
+        return f"{module!r}, which {plugin.distribution} {plugin.version} does not hold: report it to its authors."
+    if plugin.family is not None and plugin.family.extra:
+        extra = f"{plugin.distribution}[{plugin.family.extra}]"
+        return f'the module {module!r}, which is not installed: run pip install "{extra}".'
+    return (
+        f"the module {module!r}, which is not installed, and which {plugin.distribution} {plugin.version} does not "
+        "require though it imports it: install the package that holds it, and report it to the plugin's authors."
+    )
 
 
 @functools.cache

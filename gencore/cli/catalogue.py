@@ -146,7 +146,7 @@ def plugins(as_json: Json = False) -> None:
             p.name,
             f"{p.distribution} {p.version}",
             ", ".join(s.name for s in p.family.systems) if p.family else "",
-            p.problem or "ok",
+            p.state,
         )
         for p in default_registry().plugins
     ]

@@ -69,7 +69,7 @@ def _kernels() -> list[tuple[str, str]]:
 def _plugins() -> list[tuple[str, str]]:
     from gencore.registry import default_registry
 
-    return [(f"plugin {p.name}", p.problem or f"ok, {p.distribution} {p.version}") for p in default_registry().plugins]
+    return [(f"plugin {p.name}", f"{p.state}, {p.distribution} {p.version}") for p in default_registry().plugins]
 
 
 def _version(name: str) -> str:

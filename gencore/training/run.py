@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gencore.conditions import Image
-from gencore.errors import GencoreError, NonFiniteError
+from gencore.errors import GencoreError, NonFiniteError, PluginError
 from gencore.paths import user_path
 from gencore.training import directory
 from gencore.training.settings import RunSettings as RunSettings
@@ -42,7 +42,30 @@ def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
         if getattr(settings, name) is not None:
             overrides[name] = getattr(settings, name)
     made = recipe(settings.system, **overrides | parse_overrides(settings.set))
+    _check_loadable(made)
     return made if initial is None else _fitted(made, initial, settings)
+
+
+def _check_loadable(made: Any) -> None:
+    """Raise PluginError, before anything is trained, unless what the training saves is what its system's name loads."""
+    from gencore.config import from_json, to_json
+    from gencore.registry import default_registry
+
+    registered = default_registry().resolve(made.name, "model")
+    if registered is not made.model:
+        raise PluginError(
+            f"The recipe of {made.name!r} trains a {made.model.__name__}, and its SYSTEM says that the model is "
+            f"{registered.__name__}: nobody could load what it saves. Report it to the plugin's authors."
+        )
+    try:
+        again = from_json(type(made.config), to_json(made.config), version=type(made.config).version)
+    except ValueError as error:
+        again = error
+    if again != made.config:
+        raise PluginError(
+            f"The config of {made.name!r} does not come back from config.json as it is: {again}. Report it to the "
+            "plugin's authors: a field's value is not of the type that the field is declared with."
+        )
 
 
 def _fitted(made: Any, initial: Any, settings: RunSettings) -> Any:

@@ -6,10 +6,12 @@ import importlib.metadata
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from gencore import Family, Paper, Registry, SystemSpec
+from gencore import registry as registry_module
 from gencore.errors import GencoreError, PluginError, UnknownNameError
 
 PAPER = Paper(title="T", authors="A", year=2020)
@@ -93,16 +95,60 @@ def test_a_plugin_that_raises_on_import(monkeypatch: pytest.MonkeyPatch) -> None
     assert found.owner("x")
 
 
+def test_a_plugin_that_exits_prints_and_dawdles(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is reported, spoils no output, and is named while it is waited for; nothing else breaks."""
+    (tmp_path / "quits_at_once.py").write_text("import sys\nsys.exit('no licence')\n")
+    (tmp_path / "talks_slowly.py").write_text("import time\nprint('hello')\ntime.sleep(0.2)\nfamily = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry_module, "SLOW", 0.05)
+    points = [
+        importlib.metadata.EntryPoint(name, f"{name}:family", "gencore.families")._for(Distribution(name))
+        for name in ("quits_at_once", "talks_slowly")
+    ]
+    good = Family(name="toy", summary="", systems=(spec("x", model="quits_at_once:M"),))
+    found = registry(*points, entry(monkeypatch, "good", "toy", good))
+    assert {p.name: p.state for p in found.plugins} == {
+        "quits_at_once": "SystemExit: no licence",
+        "talks_slowly": "talks_slowly:family is a int; expected a gencore.Family",
+        "toy": "ok",
+    }
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "hello\n" in printed.err
+    assert "The plugin talks_slowly of talks_slowly 1.0 is being imported" in printed.err
+    assert "quits_at_once 1.0 is being" not in printed.err
+    with pytest.raises(PluginError, match="failed to import quits_at_once: SystemExit: no licence"):
+        found.resolve("x", "model")
+
+
 def test_newer_api_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     family = Family(name="toy", summary="", systems=(spec("x", requires_api=99),))
+    found = registry(entry(monkeypatch, "d", "toy", family))
     with pytest.raises(PluginError, match=r"needs plugin API 99.*Upgrade gencore"):
-        registry(entry(monkeypatch, "d", "toy", family)).owner("x")
+        found.owner("x")
+    assert found.plugins[0].state.startswith("x: needs a newer plugin API")
 
 
 def test_missing_requirement_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     family = Family(name="toy", summary="", extra="toy", systems=(spec("x", model="no_such_requirement:M"),))
     with pytest.raises(PluginError, match=r'pip install "d\[toy\]"'):
         registry(entry(monkeypatch, "d", "toy", family)).resolve("x", "model")
+
+
+def test_a_missing_module_is_said_to_be_what_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A plugin that is installed is not to be installed again."""
+    (tmp_path / "imports_more.py").write_text("import no_such_requirement\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    systems = (spec("x", model="imports_more:M"), spec("y", model="json.no_such_page:M"))
+    found = registry(entry(monkeypatch, "d", "toy", Family(name="toy", summary="", systems=systems)))
+    with pytest.raises(
+        PluginError, match=r"'no_such_requirement', which is not installed, and which d 1.0 does not req"
+    ):
+        found.resolve("x", "model")
+    with pytest.raises(PluginError, match=r"'json.no_such_page', which d 1.0 does not hold"):
+        found.resolve("y", "model")
 
 
 def test_missing_attribute(monkeypatch: pytest.MonkeyPatch) -> None:

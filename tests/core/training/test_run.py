@@ -288,3 +288,22 @@ def test_classes_keep_their_names(tmp_path: Path) -> None:
         model.sample(2, condition="dig")
     taken = CliRunner().invoke(app, ["sample", str(out), "-n", "2", "--label", "dog", "-o", str(tmp_path / "a.png")])
     assert taken.exit_code == 0, taken.exception
+
+
+def test_what_could_not_be_loaded_again_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of another class than the system's, or a config that config.json does not hold as it is."""
+    import gencore
+    from gencore import api
+    from gencore.errors import PluginError
+
+    source = SimpleNamespace(shape=(1, 8, 8), num_classes=None)
+    made = gencore.recipe("gan", data_shape=(1, 8, 8))
+    other = gencore.recipe("dcgan", data_shape=(1, 8, 8))
+    wrong = dataclasses.replace(made, model=other.model, config=other.config)
+    monkeypatch.setattr(api, "recipe", lambda *names, **options: wrong)
+    with pytest.raises(PluginError, match="its SYSTEM says that the model is"):
+        run.make_recipe(RunSettings(system="gan"), source)
+    object.__setattr__(made.config, "latent_dim", 4.5)
+    monkeypatch.setattr(api, "recipe", lambda *names, **options: made)
+    with pytest.raises(PluginError, match=r"does not come back from config.json as it is: .*latent_dim"):
+        run.make_recipe(RunSettings(system="gan"), source)
