@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.end_to_end import own_data
 from tests.plugins.translation.paired.esrgan_weights import weights
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,6 +26,10 @@ SMALLER = {
     "0, 64)": "0, 4)",
     "(64,)": "(4,)",
     "steps=50": "steps=3",
+    "game_steps=2000": "game_steps=2",
+    "pretraining_steps=300": "pretraining_steps=1",
+    "search_steps=200": "search_steps=2",
+    "--steps 300": "--steps 2",
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
@@ -78,7 +83,16 @@ def pictures(tmp_path: Path) -> None:
     torch.save({"params_ema": weights(4)}, tmp_path / "RealESRGAN_x4plus.pth")
 
 
-@pytest.mark.usefixtures("downloaded", "pictures")
+@pytest.fixture
+def own(tmp_path: Path) -> None:
+    """What docs/conditional.md reads."""
+    own_data.shapes(tmp_path / "shapes")
+    own_data.published_showers(tmp_path / "showers.hdf5")
+    own_data.binvox(tmp_path / "chairs")
+    own_data.songs(tmp_path / "songs")
+
+
+@pytest.mark.usefixtures("downloaded", "pictures", "own")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
