@@ -164,6 +164,11 @@ def inception(path: str | Path) -> Extractor:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise GencoreError("FID needs torch-fidelity, which is not installed. Run: pip install gencore[fid]") from error
+    except RuntimeError as error:
+        raise GencoreError(
+            f"FID needs torch-fidelity, which cannot be imported: {error}. Its torchvision must be built for the torch "
+            "that is installed: take both from one index."
+        ) from error
     network: Any = FeatureExtractorInceptionV3("inception", ["2048"], io.BytesIO(content))
     return Extractor(
         name="Inception of 2015, pool3",
