@@ -26,7 +26,7 @@ def kind_of(model: Any) -> Kind:
     """What a model's examples are: text where it can read its tokens, sound where it knows the rate of a waveform,
     melodies where its `features` are those of notes; by their axes pictures (C, H, W), volumes, other numbers."""
     config = model.config
-    if hasattr(model, "text") and getattr(config, "vocabulary", ()):
+    if hasattr(model, "text") and len(getattr(config, "vocabulary", ())):
         return "text"
     axes = len(getattr(config, "data_shape", (0, 0, 0)))
     if axes == 2 and hasattr(config, "sample_rate"):

@@ -86,7 +86,8 @@ def _showers(table: Any, names: list[str], path: Path) -> InMemory:
 
 def _jets(table: Any, names: list[str], path: Path) -> InMemory:
     labelled = "signal" in names
-    _check(table, {"image": 3} | ({"signal": 1} if labelled else {}), names, path)
+    wanted: dict[str, int | None] = {"image": 3, "signal": 1} if labelled else {"image": 3}
+    _check(table, wanted, names, path)
     x, name = _read(table, "image", path), f"jets in {path}"
     if not labelled:
         return InMemory(x=x, name=name)

@@ -126,7 +126,7 @@ def _folder(root: Path, options: OpenOptions) -> tuple[Tensor, Tensor | None, tu
 
 
 def _stacked(files: list[Path], options: OpenOptions) -> Tensor:
-    grids = []
+    grids: list[Tensor] = []
     for file in files:
         grid = _sized(read_binvox(file)[None].float(), options, str(file))
         if grids and grid.shape != grids[0].shape:
