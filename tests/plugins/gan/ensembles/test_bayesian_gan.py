@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 import gencore
+from gencore.data import ring
 from gencore.errors import GencoreError
-from gencore_gan.ensembles.bayesian_gan import PosteriorSampling, negative_log_prior
+from gencore_gan.ensembles.bayesian_gan import BayesianGAN, BayesianGANConfig, PosteriorSampling, negative_log_prior
 from gencore_gan.parts.sghmc import gradient_noise, sghmc
 from gencore_gan.parts.stacked import Chain, StackedMLP
 
@@ -103,3 +105,36 @@ def test_every_second_state_is_kept() -> None:
     for phase in ("generators", "critic", "critic", "generators", "generators"):
         objective.after_step(model, phase, [])
     assert int(model.chain.kept) == 1
+
+
+class Unknowing(BayesianGAN):
+    """A critic that says 0 to everything, and biases of 0 in the generators: their posterior is the prior."""
+
+    def __init__(self, config: BayesianGANConfig) -> None:
+        super().__init__(config)
+        torch.nn.init.zeros_(self.critic[-1].weight)
+        torch.nn.init.zeros_(self.critic[-1].bias)
+
+
+@pytest.mark.behaviour
+def test_the_states_kept_have_the_spread_of_the_posterior(measured: Any) -> None:
+    """600 steps of the generators alone, at a rate of 1e-3. |variance of the biases / prior variance - 1|, over chains
+    and kept states; the twin has no noise, so that all its chains stay in the mode. On the ring the noise cannot be
+    told from the critic's own movement, which spreads the chains as well."""
+    source, errors = ring(), []
+    for noise in (True, False):
+        recipe = gencore.recipe("bayesian-gan", steps=600, thinning=50, generator_rate=1e-3, noise=noise)
+        alone = dataclasses.replace(recipe.stages[0], phases=recipe.stages[0].phases[1:])
+        recipe = dataclasses.replace(recipe, model=Unknowing, stages=(alone,))
+        model: Any = gencore.Trainer(recipe, source, seed=0, cpu=True).fit().eval()
+        depth = model.chain.depth
+        biases = [getattr(model.chain, f"state_{number}").flatten() for number in range(depth, 2 * depth)]
+        errors.append(abs(torch.cat(biases).square().mean().item() - 1))
+    measured(
+        "bayesian-gan",
+        "relative error of the variance of the weights that the chains keep",
+        figure=errors[0],
+        twin=errors[1],
+        bar=0.3,
+        better="lower",
+    )
