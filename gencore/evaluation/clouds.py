@@ -12,6 +12,8 @@ Legend: real (N, D), fake (M, D), float.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,8 @@ KERNEL_ROWS = 2000
 def kid(real: Tensor, fake: Tensor) -> float:
     """Negative where the clouds are nearer than two draws of one are on average. Clouds of more than KERNEL_ROWS rows
     are cut into as many parts each, and the mean over the parts is taken. Raises GencoreError for fewer than two."""
-    return sum(kernel_distance(*pair) for pair in kernel_parts(real, fake)) / len(kernel_parts(real, fake))
+    parts = kernel_parts(real, fake)
+    return sum(Kernels.of(*pair).distance() for pair in parts) / len(parts)
 
 
 def kernel_parts(real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -37,28 +40,40 @@ def kernel_parts(real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
     return list(zip(real.tensor_split(parts), fake.tensor_split(parts), strict=True))
 
 
-def kernel_distance(
-    real: Tensor, fake: Tensor, real_weight: Tensor | None = None, fake_weight: Tensor | None = None
-) -> float:
-    """The unbiased MMD^2 of all rows, in float64; weights (N,) and (M,) say how often a row counts, pairs of a row with
-    itself never. Raises GencoreError for fewer than two rows of either."""
-    if min(len(real), len(fake)) < 2 or real.shape[1] != fake.shape[1]:
-        raise GencoreError(f"features are {tuple(real.shape)} and {tuple(fake.shape)}; expected (2 or more, D) twice.")
-    real, fake = real.double(), fake.double()
-    weights = [
-        torch.ones(len(x), dtype=torch.float64) if w is None else w.double()
-        for x, w in ((real, real_weight), (fake, fake_weight))
-    ]
+class Kernels(NamedTuple):
+    """The kernel of all pairs, float64: of real with real (N, N), fake with fake (M, M), real with fake (N, M). A row
+    with itself counts nothing."""
 
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+    real: Tensor
+    fake: Tensor
+    between: Tensor
 
-    def within(x: Tensor, w: Tensor) -> Tensor:
-        matrix = kernel(x, x).fill_diagonal_(0)
-        return (w @ matrix @ w) / (w.sum() ** 2 - w.square().sum())
+    @classmethod
+    def of(cls, real: Tensor, fake: Tensor) -> Kernels:
+        """Raises GencoreError for fewer than two rows of either, or other widths."""
+        if min(len(real), len(fake)) < 2 or real.shape[1] != fake.shape[1]:
+            raise GencoreError(
+                f"features are {tuple(real.shape)} and {tuple(fake.shape)}; expected (2 or more, D) twice."
+            )
+        real, fake = real.double(), fake.double()
 
-    between = (weights[0] @ kernel(real, fake) @ weights[1]) / (weights[0].sum() * weights[1].sum())
-    return float(within(real, weights[0]) + within(fake, weights[1]) - 2 * between)
+        def kernel(a: Tensor, b: Tensor) -> Tensor:
+            return (a @ b.T / a.shape[1] + 1) ** 3
+
+        return cls(kernel(real, real).fill_diagonal_(0), kernel(fake, fake).fill_diagonal_(0), kernel(real, fake))
+
+    def distance(self, real_weight: Tensor | None = None, fake_weight: Tensor | None = None) -> float:
+        """The unbiased MMD^2; weights (N,) and (M,) say how often a row counts, all once if None."""
+        real, fake = (
+            matrix.new_ones(len(matrix)) if weight is None else weight.double()
+            for matrix, weight in ((self.real, real_weight), (self.fake, fake_weight))
+        )
+
+        def within(matrix: Tensor, weight: Tensor) -> Tensor:
+            return (weight @ matrix @ weight) / (weight.sum() ** 2 - weight.square().sum())
+
+        between = (real @ self.between @ fake) / (real.sum() * fake.sum())
+        return float(within(self.real, real) + within(self.fake, fake) - 2 * between)
 
 
 def shares(real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -6,12 +6,10 @@ so its resampled values lie too high: their spread is taken, value +- 1.96 stand
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from gencore.evaluation.clouds import kernel_distance, kernel_parts
+from gencore.evaluation.clouds import Kernels, kernel_parts
 from gencore.evaluation.frechet import frechet_distance
 
 Z = 1.96
@@ -34,21 +32,21 @@ def of_frechet(real: Tensor, fake: Tensor, *, resamples: int, seed: int = 0) -> 
     def again(x: Tensor) -> Tensor:
         return x[torch.randint(len(x), (len(x),), generator=generator)]
 
-    return _around(
-        frechet_distance(real, fake), lambda: frechet_distance(again(real), again(fake)), resamples, floor=0.0
-    )
+    found = [frechet_distance(again(real), again(fake)) for _ in range(resamples)]
+    low, high = _around(frechet_distance(real, fake), torch.tensor(found, dtype=torch.float64))
+    return max(0.0, low), high
 
 
 def of_kid(value: float, real: Tensor, fake: Tensor, *, resamples: int, seed: int = 0) -> Interval:
     """Of the kernel distance `value`, both clouds drawn anew within their parts."""
     generator = torch.Generator().manual_seed(seed)
     parts = kernel_parts(real, fake)
-
-    def again() -> float:
-        weights = [[_counts(len(x), 1, generator)[0] for x in pair] for pair in parts]
-        return sum(kernel_distance(*pair, *w) for pair, w in zip(parts, weights, strict=True)) / len(parts)
-
-    return _around(value, again, resamples)
+    total = torch.zeros(resamples, dtype=torch.float64)
+    for pair in parts:
+        kernels = Kernels.of(*pair)
+        weights = zip(*(_counts(len(x), resamples, generator) for x in pair), strict=True)
+        total += torch.tensor([kernels.distance(*of_both) for of_both in weights], dtype=torch.float64)
+    return _around(value, total / len(parts))
 
 
 def _counts(length: int, resamples: int, generator: torch.Generator) -> list[Tensor]:
@@ -57,6 +55,6 @@ def _counts(length: int, resamples: int, generator: torch.Generator) -> list[Ten
     return [torch.bincount(drawn, minlength=length).double() for drawn in draws]
 
 
-def _around(value: float, again: Callable[[], float], resamples: int, floor: float = -torch.inf) -> Interval:
-    spread = float(torch.tensor([again() for _ in range(resamples)], dtype=torch.float64).std())
-    return max(floor, value - Z * spread), value + Z * spread
+def _around(value: float, again: Tensor) -> Interval:
+    spread = Z * float(again.std())
+    return value - spread, value + spread

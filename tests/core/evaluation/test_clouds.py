@@ -19,7 +19,7 @@ def _seeded() -> None:
 def test_kernel_distance_by_hand() -> None:
     """Of {0, 1} and {0, 2} in one dimension, k(x, y) = (x y + 1)^3: 1 + 1 - 2 (1 + 1 + 1 + 27) / 4."""
     real, fake = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
-    assert clouds.kernel_distance(real, fake) == pytest.approx(1 + 1 - 2 * 30 / 4)
+    assert clouds.kid(real, fake) == pytest.approx(1 + 1 - 2 * 30 / 4)
 
 
 @pytest.mark.slow  # its import takes seconds
@@ -45,15 +45,15 @@ def test_weights_count_a_row_as_often_as_it_is_drawn() -> None:
     """But never against itself: weights of 0 and 1 leave rows out; a weight of 2 adds no pair of equal rows."""
     real, fake = torch.randn(9, 3), torch.randn(8, 3)
     keep = torch.tensor([1.0] * 6 + [0.0] * 3)
-    assert clouds.kernel_distance(real, fake, keep) == pytest.approx(clouds.kernel_distance(real[:6], fake))
-    twice = clouds.kernel_distance(real, fake, torch.full((9,), 2.0))
-    assert twice == pytest.approx(clouds.kernel_distance(real, fake))
+    assert clouds.Kernels.of(real, fake).distance(keep) == pytest.approx(clouds.kid(real[:6], fake))
+    twice = clouds.Kernels.of(real, fake).distance(torch.full((9,), 2.0))
+    assert twice == pytest.approx(clouds.kid(real, fake))
 
 
 def test_large_clouds_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clouds, "KERNEL_ROWS", 20)
     real, fake = torch.randn(40, 3), torch.randn(25, 3)
-    expected = (clouds.kernel_distance(real[:20], fake[:13]) + clouds.kernel_distance(real[20:], fake[13:])) / 2
+    expected = (clouds.kid(real[:20], fake[:13]) + clouds.kid(real[20:], fake[13:])) / 2
     assert clouds.kid(real, fake) == pytest.approx(expected)
 
 
@@ -119,8 +119,8 @@ def test_intervals_of_distances_hold_their_value_and_shrink() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: clouds.kernel_distance(x[:1], x), "2 or more"),
-        (lambda x: clouds.kernel_distance(x, x[:, :2]), "expected"),
+        (lambda x: clouds.kid(x[:1], x), "2 or more"),
+        (lambda x: clouds.kid(x, x[:, :2]), "expected"),
         (lambda x: clouds.shares(x[:5], x), "more than 5"),
         (lambda x: clouds.frechet_at_sizes(x, x[:7]), "at least 8"),
     ],
