@@ -109,13 +109,10 @@ class JointObjective(Objective):
 
 def autoencoder_classifier(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
-    num_classes: int = 10,
+    config: AutoencoderClassifierConfig = AutoencoderClassifierConfig(data_shape=(1, 8, 8), code_dim=16, hidden=(128,)),
     steps: int = 1500,
     classifier_steps: int | None = None,
     batch_size: int = 64,
-    code_dim: int = 16,
-    hidden: tuple[int, ...] = (128,),
     method: Method = "two-stage",
     num_labels: int = 100,
     label_weight: float = 10.0,
@@ -124,11 +121,10 @@ def autoencoder_classifier(
     """`num_labels` examples, the same number of each class, keep their labels. `classifier_steps`: of the second
     stage, as many as `steps` if None. `label_weight` is lambda, for "joint".
     """
-    check(method in ("two-stage", "fine-tune", "joint"), "method", method, '"two-stage", "fine-tune" or "joint"')
     optimizer = Adam(learning_rate=learning_rate)
 
     def labelled(source: Source) -> Tensor:
-        return few_labels(source, num_classes, num_labels, batch_size)
+        return few_labels(source, config.num_classes, num_labels, batch_size)
 
     def few(source: Source, model: Model) -> Source:
         return subset(source, labelled(source))
@@ -159,9 +155,6 @@ def autoencoder_classifier(
                 frozen=("decoder",) if method == "fine-tune" else ("encoder", "decoder"),
             ),
         )
-    config = AutoencoderClassifierConfig(
-        data_shape=data_shape, code_dim=code_dim, hidden=hidden, num_classes=num_classes
-    )
     return Recipe(
         name="autoencoder-classifier", model=AutoencoderClassifier, config=config, stages=stages, batch_size=batch_size
     )

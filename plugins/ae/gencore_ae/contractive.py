@@ -104,18 +104,21 @@ class Contraction:
 
 def contractive_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: ContractiveAutoencoderConfig = ContractiveAutoencoderConfig(data_shape=(1, 8, 8)),
     steps: int = 3000,
     batch_size: int = 128,
-    code_dim: int = 64,
-    hidden: tuple[int, ...] = (),
     weight: float = 1.0,
     jacobian: Literal["closed-form", "hutchinson"] = "closed-form",
     probes: int = 1,
     learning_rate: float = 1e-2,
 ) -> Recipe:
     """`weight` is lambda. `hidden` needs jacobian="hutchinson"."""
-    check(not hidden or jacobian == "hutchinson", "jacobian", jacobian, '"hutchinson" where there are hidden layers')
+    check(
+        not config.hidden or jacobian == "hutchinson",
+        "jacobian",
+        jacobian,
+        '"hutchinson" where there are hidden layers',
+    )
     objective = Reconstruction(
         penalties=(Contraction(weight, jacobian=jacobian, probes=probes),),
         double_backward=("encoder",) if jacobian == "hutchinson" else (),
@@ -123,7 +126,7 @@ def contractive_autoencoder(
     return Recipe(
         name="contractive-autoencoder",
         model=ContractiveAutoencoder,
-        config=ContractiveAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden),
+        config=config,
         stages=one_phase(objective, Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)),
         batch_size=batch_size,
     )

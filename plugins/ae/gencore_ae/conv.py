@@ -21,7 +21,7 @@ from gencore import Adam, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore_ae.parts.losses import Error
 from gencore_ae.parts.networks import Autoencoder, Output
-from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, judged_by, one_phase
 
 SYSTEM = SystemSpec(
     name="conv-autoencoder",
@@ -111,27 +111,17 @@ class ConvAutoencoder(Autoencoder):
 
 def conv_autoencoder(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: ConvAutoencoderConfig = ConvAutoencoderConfig(data_shape=(1, 8, 8), code_dim=8),
     steps: int = 3000,
     batch_size: int = 64,
-    code_dim: int = 8,
-    width: int = 16,
-    upsampling: Literal["transposed", "resize"] = "transposed",
     error: Error = "squared",
     learning_rate: float = 3e-3,
 ) -> Recipe:
-    """`width`: channels at half the image's size."""
-    check_error(error, data_shape)
+    """One phase, one stage."""
     return Recipe(
         name="conv-autoencoder",
         model=ConvAutoencoder,
-        config=ConvAutoencoderConfig(
-            data_shape=data_shape,
-            code_dim=code_dim,
-            width=width,
-            upsampling=upsampling,
-            output="logit" if error == "bernoulli" else "linear",
-        ),
+        config=judged_by(error, config),
         stages=one_phase(
             Reconstruction(error=error), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps, WARM_UP)
         ),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from gencore import Adam, Paper, Recipe, SystemSpec
 from gencore_ae.parts.losses import Error
 from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, judged_by, one_phase
 
 SYSTEM = SystemSpec(
     name="deep-autoencoder",
@@ -35,25 +35,17 @@ SYSTEM = SystemSpec(
 
 def deep_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(data_shape=(1, 8, 8)),
     steps: int = 3000,
     batch_size: int = 128,
-    code_dim: int = 30,
-    hidden: tuple[int, ...] = (512, 256),
     error: Error = "squared",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`hidden`: the encoder's widths; the paper's MNIST network is (1000, 500, 250)."""
-    check_error(error, data_shape)
     return Recipe(
         name="deep-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(
-            data_shape=data_shape,
-            code_dim=code_dim,
-            hidden=hidden,
-            output="logit" if error == "bernoulli" else "linear",
-        ),
+        config=judged_by(error, config),
         stages=one_phase(
             Reconstruction(error=error), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)
         ),

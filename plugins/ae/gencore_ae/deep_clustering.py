@@ -165,13 +165,12 @@ class Clustering(Objective):
 
 def deep_embedded_clustering(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: ClusteringAutoencoderConfig = ClusteringAutoencoderConfig(
+        data_shape=(1, 8, 8), code_dim=10, hidden=(256, 128)
+    ),
     steps: int = 2000,
     clustering_steps: int | None = None,
     batch_size: int = 256,
-    num_clusters: int = 10,
-    code_dim: int = 10,
-    hidden: tuple[int, ...] = (256, 128),
     refresh: int = 140,
     learning_rate: float = 1e-3,
 ) -> Recipe:
@@ -196,9 +195,7 @@ def deep_embedded_clustering(
     return Recipe(
         name="deep-embedded-clustering",
         model=ClusteringAutoencoder,
-        config=ClusteringAutoencoderConfig(
-            data_shape=data_shape, code_dim=code_dim, hidden=hidden, num_clusters=num_clusters
-        ),
+        config=config,
         stages=(*one_phase(Reconstruction(), optimizer, steps=steps, schedule=cosine(steps)), *clustering),
         batch_size=batch_size,
     )

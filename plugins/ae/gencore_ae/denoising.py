@@ -16,7 +16,7 @@ from gencore import Adam, Paper, Recipe, SystemSpec
 from gencore_ae.parts.corruption import Corruption, corruption
 from gencore_ae.parts.losses import Error
 from gencore_ae.parts.networks import DenseAutoencoder, DenseAutoencoderConfig
-from gencore_ae.parts.reconstruction import Reconstruction, check_error, cosine, one_phase
+from gencore_ae.parts.reconstruction import Reconstruction, cosine, judged_by, one_phase
 
 SYSTEM = SystemSpec(
     name="denoising-autoencoder",
@@ -37,27 +37,19 @@ SYSTEM = SystemSpec(
 
 def denoising_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(data_shape=(1, 8, 8), code_dim=32, hidden=(256,)),
     steps: int = 3000,
     batch_size: int = 128,
-    code_dim: int = 32,
-    hidden: tuple[int, ...] = (256,),
     noise: Corruption = "gaussian",
     level: float = 0.5,
     error: Error = "squared",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`level`: the noise's standard deviation, or the share of numbers that are hit."""
-    check_error(error, data_shape)
     return Recipe(
         name="denoising-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(
-            data_shape=data_shape,
-            code_dim=code_dim,
-            hidden=hidden,
-            output="logit" if error == "bernoulli" else "linear",
-        ),
+        config=judged_by(error, config),
         stages=one_phase(
             Reconstruction(error=error, corrupt=corruption(noise, level)),
             Adam(learning_rate=learning_rate),

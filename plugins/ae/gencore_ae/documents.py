@@ -118,11 +118,9 @@ class DocumentReconstruction(Objective):
 
 def document_autoencoder(
     *,
-    data_shape: tuple[int] = (2000,),
+    config: DocumentAutoencoderConfig = DocumentAutoencoderConfig(),
     steps: int = 1500,
     batch_size: int = 128,
-    code_dim: int = 2,
-    hidden: tuple[int, ...] = (250, 125),
     word_dropout: float = 0.3,
     code_noise: float = 0.1,
     learning_rate: float = 1e-3,
@@ -131,7 +129,7 @@ def document_autoencoder(
     return Recipe(
         name="document-autoencoder",
         model=DocumentAutoencoder,
-        config=DocumentAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden),
+        config=config,
         stages=one_phase(
             DocumentReconstruction(dropout=word_dropout, code_noise=code_noise),
             Adam(learning_rate=learning_rate),

@@ -104,17 +104,16 @@ class CentredReconstruction(Reconstruction):
 
 def linear_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: LinearAutoencoderConfig = LinearAutoencoderConfig(data_shape=(1, 8, 8)),
     steps: int = 2000,
     batch_size: int = 1400,
-    code_dim: int = 8,
     learning_rate: float = 1e-2,
 ) -> Recipe:
     """The default batch is the whole of the bundled digits' training part."""
     return Recipe(
         name="linear-autoencoder",
         model=LinearAutoencoder,
-        config=LinearAutoencoderConfig(data_shape=data_shape, code_dim=code_dim),
+        config=config,
         stages=one_phase(
             CentredReconstruction(), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)
         ),

@@ -66,22 +66,22 @@ def regularised(regulariser: Regulariser, strength: float) -> Reconstruction:
 
 def overcomplete_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(
+        data_shape=(1, 8, 8), code_dim=256, hidden=(), code_activation="relu"
+    ),
     steps: int = 4000,
     batch_size: int = 128,
-    code_dim: int = 256,
-    hidden: tuple[int, ...] = (),
     regulariser: Regulariser = "noise",
     strength: float = 0.5,
     learning_rate: float = 3e-3,
 ) -> Recipe:
     """`strength`: the noise's standard deviation, or the Jacobian's weight."""
-    size = math.prod(data_shape)
-    check(code_dim >= size, "code_dim", code_dim, f"at least {size}, the numbers of an example")
+    size = math.prod(config.data_shape)
+    check(config.code_dim >= size, "code_dim", config.code_dim, f"at least {size}, the numbers of an example")
     return Recipe(
         name="overcomplete-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden, code_activation="relu"),
+        config=config,
         stages=one_phase(
             regularised(regulariser, strength), Adam(learning_rate=learning_rate), steps=steps, schedule=cosine(steps)
         ),

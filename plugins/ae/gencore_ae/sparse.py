@@ -58,10 +58,11 @@ def unit_dictionary(model: DenseAutoencoder) -> None:
 
 def sparse_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(
+        data_shape=(1, 8, 8), code_dim=128, hidden=(), code_activation="relu"
+    ),
     steps: int = 3000,
     batch_size: int = 128,
-    code_dim: int = 128,
     sparsity: float = 0.12,
     learning_rate: float = 1e-2,
 ) -> Recipe:
@@ -69,7 +70,7 @@ def sparse_autoencoder(
     return Recipe(
         name="sparse-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=(), code_activation="relu"),
+        config=config,
         stages=one_phase(
             Reconstruction(penalties=(L1Penalty(sparsity),), after=unit_dictionary),
             Adam(learning_rate=learning_rate),

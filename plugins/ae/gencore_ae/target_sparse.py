@@ -55,10 +55,11 @@ class ActivationTarget:
 
 def target_sparse_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(
+        data_shape=(1, 8, 8), code_dim=128, hidden=(), code_activation="sigmoid"
+    ),
     steps: int = 3000,
     batch_size: int = 128,
-    code_dim: int = 128,
     rho: float = 0.05,
     weight: float = 1.0,
     learning_rate: float = 1e-2,
@@ -67,7 +68,7 @@ def target_sparse_autoencoder(
     return Recipe(
         name="target-sparse-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=(), code_activation="sigmoid"),
+        config=config,
         stages=one_phase(
             Reconstruction(penalties=(ActivationTarget(rho, weight),)),
             Adam(learning_rate=learning_rate),

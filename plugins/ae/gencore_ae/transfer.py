@@ -39,12 +39,10 @@ SYSTEM = SystemSpec(
 
 def transfer_autoencoder(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: DenseAutoencoderConfig = DenseAutoencoderConfig(data_shape=(1, 8, 8), code_dim=32, hidden=(128,)),
     steps: int = 1500,
     tuning_steps: int | None = None,
     batch_size: int = 64,
-    code_dim: int = 32,
-    hidden: tuple[int, ...] = (128,),
     source_classes: tuple[int, ...] = (0, 1, 2, 3, 4),
     num_target: int = 200,
     encoder_rate: float = 0.1,
@@ -77,7 +75,7 @@ def transfer_autoencoder(
     return Recipe(
         name="transfer-autoencoder",
         model=DenseAutoencoder,
-        config=DenseAutoencoderConfig(data_shape=data_shape, code_dim=code_dim, hidden=hidden),
+        config=config,
         stages=(
             Stage(
                 name="pre-training",

@@ -197,7 +197,6 @@ def word2vec(
         check(value >= 1, name, value, "at least 1")
     check(0 <= power <= 1, "power", power, "a number in [0, 1]")
     check(subsample is None or subsample > 0, "subsample", subsample, "none, or a positive frequency")
-    check(architecture in ("skip-gram", "cbow"), "architecture", architecture, "skip-gram or cbow")
     objective = NegativeSampling(
         config.data_shape[1],
         architecture=architecture,

@@ -133,28 +133,13 @@ class AdversarialAutoencoding(Objective):
 
 def aae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: AAEConfig = AAEConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    prior: Prior = "normal",
-    network: Literal["dense", "conv"] = "dense",
-    hidden: tuple[int, ...] = (256, 256),
-    width: int = 32,
-    critic_hidden: tuple[int, ...] = (128, 128),
     learning_rate: float = 1e-3,
     adversarial_learning_rate: float = 2e-4,
 ) -> Recipe:
-    """`prior`: what the codes are made to follow; "mixture" needs latent_dim 2."""
-    config = AAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        prior=prior,
-        network=network,
-        hidden=hidden,
-        width=width,
-        critic_hidden=critic_hidden,
-    )
+    """Three phases: reconstruction, then the game over the codes."""
     adversarial = Adam(learning_rate=adversarial_learning_rate, betas=(0.5, 0.999))
     phases = (
         Phase(name="reconstruction", parts=("encoder", "decoder"), optimizer=Adam(learning_rate=learning_rate)),

@@ -9,6 +9,7 @@ Deviations: as gencore_vae.vae.
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
+from gencore.config import check
 from gencore_vae.parts.binary import Binarization
 from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
@@ -33,16 +34,14 @@ SYSTEM = SystemSpec(
 
 def bernoulli_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8), likelihood="bernoulli"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`binarization`: "dynamic", "threshold", or "none" for data that are binary already."""
-    config = VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, likelihood="bernoulli", levels=2)
+    check(config.likelihood == "bernoulli", "likelihood", config.likelihood, '"bernoulli"; see also vae')
     objective = VariationalBound(binarization=binarization)
     return Recipe(
         name="bernoulli-vae",

@@ -11,7 +11,7 @@ Deviations: dense networks of two layers; binary images unless `binarization` is
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore_vae.parts.binary import Binarization
+from gencore_vae.parts.binary import Binarization, check_binarized
 from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
 
@@ -34,17 +34,15 @@ SYSTEM = SystemSpec(
 
 def beta_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8), likelihood="bernoulli"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
     beta: float = 4.0,
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`beta`: the weight of the KL."""
-    config = VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, likelihood="bernoulli", levels=2)
+    check_binarized(config.likelihood, binarization)
     objective = VariationalBound(beta=beta, binarization=binarization)
     return Recipe(
         name="beta-vae",

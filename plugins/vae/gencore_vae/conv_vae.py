@@ -9,7 +9,7 @@ next to the latent.
 from __future__ import annotations
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore_vae.parts.networks import Likelihood, VAEConfig
+from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
 
 SYSTEM = SystemSpec(
@@ -32,25 +32,13 @@ SYSTEM = SystemSpec(
 
 def conv_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8), latent_dim=16, network="conv"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 16,
-    width: int = 32,
-    likelihood: Likelihood = "gaussian",
-    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`width`: channels at half the image's size. A "bernoulli" likelihood draws the pixels at every step."""
-    config = VAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        network="conv",
-        width=width,
-        likelihood=likelihood,
-        decoder_std=decoder_std,
-    )
-    objective = VariationalBound(binarization="dynamic" if likelihood == "bernoulli" else "none")
+    """A "bernoulli" likelihood draws the pixels at every step."""
+    objective = VariationalBound(binarization="dynamic" if config.likelihood == "bernoulli" else "none")
     return Recipe(
         name="conv-vae",
         model=VAE,

@@ -35,7 +35,7 @@ from gencore.config import check
 from gencore.nn.distributions import Drawable, OneHot
 from gencore.nn.likelihood import Scale
 from gencore.noise import GlobalNoise, NoiseSource
-from gencore_vae.parts.binary import Binarization, binarize, check_binary
+from gencore_vae.parts.binary import Binarization, binarize, check_binarized, check_binary
 from gencore_vae.parts.latent_variable import LatentVariableModel
 from gencore_vae.parts.networks import NUM_PARAMETERS, VAEConfig, data_distribution, make_decoder, make_encoder
 from gencore_vae.vae import one_player
@@ -208,12 +208,9 @@ class RelaxedBound(Objective):
 
 def gumbel_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: CategoricalVAEConfig = CategoricalVAEConfig(data_shape=(1, 8, 8), latent_dim=10, likelihood="bernoulli"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 10,
-    num_categories: int = 10,
-    hidden: tuple[int, ...] = (256, 256),
     relaxation: Relaxation = "gumbel-softmax",
     lowest_temperature: float = 0.5,
     anneal_rate: float = 3e-4,
@@ -223,14 +220,7 @@ def gumbel_vae(
 ) -> Recipe:
     """The temperature is max(lowest_temperature, exp(-anneal_rate * step)). `kl_warm_up`: steps; None: half of all for
     "concrete", 0 for the others."""
-    config = CategoricalVAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        num_categories=num_categories,
-        hidden=hidden,
-        likelihood="bernoulli",
-        levels=2,
-    )
+    check_binarized(config.likelihood, binarization)
     objective = RelaxedBound(
         relaxation=relaxation,
         lowest_temperature=lowest_temperature,

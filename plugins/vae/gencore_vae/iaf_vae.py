@@ -26,7 +26,7 @@ from gencore.nn.distributions import DiagonalGaussian, Drawable
 from gencore.noise import NoiseSource
 from gencore_vae.parts.binary import Binarization
 from gencore_vae.parts.latent_variable import LatentVariableModel, Terms
-from gencore_vae.parts.networks import Likelihood, VAEConfig, make_encoder
+from gencore_vae.parts.networks import VAEConfig, make_encoder
 from gencore_vae.vae import VAE, VariationalBound, one_player
 
 SYSTEM = SystemSpec(
@@ -191,31 +191,14 @@ class IAFVAE(VAE):
 
 def iaf_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: IAFVAEConfig = IAFVAEConfig(data_shape=(1, 8, 8), likelihood="bernoulli"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
-    flow_steps: int = 2,
-    flow_hidden: tuple[int, ...] = (64,),
-    context_dim: int = 16,
-    likelihood: Likelihood = "bernoulli",
-    decoder_std: float = 0.3,
     free_bits: float = 0.0,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`free_bits`: nats of KL an example that cost nothing, a guard against unused latents."""
-    config = IAFVAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        hidden=hidden,
-        likelihood=likelihood,
-        decoder_std=decoder_std,
-        flow_steps=flow_steps,
-        flow_hidden=flow_hidden,
-        context_dim=context_dim,
-    )
-    binarization: Binarization = "dynamic" if likelihood == "bernoulli" else "none"
+    binarization: Binarization = "dynamic" if config.likelihood == "bernoulli" else "none"
     objective = VariationalBound(free_bits=free_bits, binarization=binarization)
     return Recipe(
         name="iaf-vae",

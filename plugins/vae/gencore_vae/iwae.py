@@ -18,7 +18,7 @@ from gencore import Loss, Objective, Paper, Recipe, SystemSpec
 from gencore.config import check
 from gencore.nn.likelihood import log_mean_exp
 from gencore.noise import GlobalNoise
-from gencore_vae.parts.binary import Binarization, binarize
+from gencore_vae.parts.binary import Binarization, binarize, check_binarized
 from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, one_player
 
@@ -59,17 +59,15 @@ class ImportanceWeightedBound(Objective):
 
 def iwae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8), likelihood="bernoulli"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
     num_samples: int = 5,
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """The paper's k is `num_samples`."""
-    config = VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, likelihood="bernoulli", levels=2)
+    check_binarized(config.likelihood, binarization)
     objective = ImportanceWeightedBound(num_samples=num_samples, binarization=binarization)
     return Recipe(
         name="iwae",

@@ -82,31 +82,21 @@ class LatentClassification(Objective):
 
 def latent_classifier_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
-    num_classes: int = 10,
+    config: LatentClassifierVAEConfig = LatentClassifierVAEConfig(data_shape=(1, 8, 8), latent_dim=16),
     steps: int = 4000,
     classifier_steps: int | None = None,
     batch_size: int = 64,
-    latent_dim: int = 16,
-    hidden: tuple[int, ...] = (256, 256),
     num_labels: int = 100,
-    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels. `classifier_steps`: of the second stage, a
     quarter of `steps` if None. The classifier learns at ten times `learning_rate`."""
-    config = LatentClassifierVAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        hidden=hidden,
-        likelihood="gaussian",
-        decoder_std=decoder_std,
-        num_classes=num_classes,
-    )
+    given = config.likelihood
+    check(given != "bernoulli", "likelihood", given, '"gaussian" or "gaussian-diagonal", of the pictures as they are')
     parts = ("encoder", "decoder")
 
     def few(source: Source, model: Model) -> Source:
-        return subset(source, few_labels(source, num_classes, num_labels, batch_size))
+        return subset(source, few_labels(source, config.num_classes, num_labels, batch_size))
 
     classifier = Phase(name="classifier", parts=("classifier",), optimizer=Adam(learning_rate=10 * learning_rate))
     return Recipe(

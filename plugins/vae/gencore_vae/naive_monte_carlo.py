@@ -16,7 +16,6 @@ from typing import Literal
 from torch import Tensor
 
 from gencore import Objective, Paper, Recipe, SystemSpec
-from gencore.config import check
 from gencore.nn.distributions import DiagonalGaussian, Drawable
 from gencore.nn.likelihood import Scale
 from gencore_vae.iwae import ImportanceWeightedBound
@@ -75,19 +74,14 @@ class PriorDecoder(LatentVariableModel):
 
 def naive_monte_carlo(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
     estimator: Literal["mean of logs", "log of mean"] = "mean of logs",
     num_samples: int = 32,
-    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`num_samples`: k of "log of mean"; "mean of logs" draws one z for each example."""
-    expected = ("mean of logs", "log of mean")
-    check(estimator in expected, "estimator", estimator, f"one of {list(expected)}")
     objective: Objective = (
         VariationalBound()
         if estimator == "mean of logs"
@@ -96,7 +90,7 @@ def naive_monte_carlo(
     return Recipe(
         name="naive-monte-carlo",
         model=PriorDecoder,
-        config=VAEConfig(data_shape=data_shape, latent_dim=latent_dim, hidden=hidden, decoder_std=decoder_std),
+        config=config,
         stages=one_player(objective, steps=steps, learning_rate=learning_rate, parts=("decoder",)),
         batch_size=batch_size,
     )

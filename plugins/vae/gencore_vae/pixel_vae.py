@@ -184,30 +184,14 @@ class PixelVAE(VAE):
 
 def pixel_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: PixelVAEConfig = PixelVAEConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
-    feature_maps: int = 8,
-    pixel_width: int = 32,
-    pixel_layers: int = 2,
-    pixels: str = "masked",
     free_bits: float = 0.0,
     binarization: Binarization = "dynamic",
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`free_bits`: nats of KL an example that cost nothing, a guard against an ignored z."""
-    config = PixelVAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        hidden=hidden,
-        levels=2,
-        feature_maps=feature_maps,
-        pixel_width=pixel_width,
-        pixel_layers=pixel_layers,
-        pixels=pixels,
-    )
     objective = VariationalBound(free_bits=free_bits, binarization=binarization)
     return Recipe(
         name="pixel-vae",

@@ -40,7 +40,6 @@ from gencore_vae.parts.binary import BINARIZATIONS, Binarization, binarize, chec
 from gencore_vae.parts.latent_variable import LatentVariableModel, PriorThenDecoder, Terms
 from gencore_vae.parts.networks import (
     NUM_PARAMETERS,
-    Likelihood,
     VAEConfig,
     data_distribution,
     make_decoder,
@@ -226,36 +225,22 @@ class SemiSupervisedBound(Objective):
 
 def semi_supervised_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
-    num_classes: int = 10,
+    config: SemiSupervisedVAEConfig = SemiSupervisedVAEConfig(data_shape=(1, 8, 8), hidden=(128, 128)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (128, 128),
     num_labels: int = 100,
     label_weight: float = 50.0,
-    likelihood: Likelihood = "gaussian",
-    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`num_labels` examples, equally many of each class, keep their labels. `label_weight`: the paper's alpha, on the
     cross-entropy of the labelled batch. A "bernoulli" likelihood draws the pixels at every step."""
-    config = SemiSupervisedVAEConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        hidden=hidden,
-        likelihood=likelihood,
-        decoder_std=decoder_std,
-        levels=2 if likelihood == "bernoulli" else 256,
-        num_classes=num_classes,
-    )
-    binarization: Binarization = "dynamic" if likelihood == "bernoulli" else "none"
+    binarization: Binarization = "dynamic" if config.likelihood == "bernoulli" else "none"
     objective = SemiSupervisedBound(label_weight=label_weight, binarization=binarization)
     parts = ("encoder", "decoder", "classifier")
     (stage,) = one_player(objective, steps=steps, learning_rate=learning_rate, parts=parts)
 
     def few(source: Any, model: Any) -> Any:
-        return labelled_and_unlabelled(source, few_labels(source, num_classes, num_labels, batch_size))
+        return labelled_and_unlabelled(source, few_labels(source, config.num_classes, num_labels, batch_size))
 
     return Recipe(
         name="semi-supervised-vae",

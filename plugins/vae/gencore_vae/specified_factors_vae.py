@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -187,29 +187,14 @@ def _labelled(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def specified_factors_vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
-    num_classes: int = 10,
+    config: SpecifiedFactorsConfig = SpecifiedFactorsConfig(data_shape=(1, 8, 8), hidden=(128, 128)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    specified_dim: int = 16,
-    network: Literal["dense", "conv"] = "dense",
-    hidden: tuple[int, ...] = (128, 128),
-    width: int = 32,
     game_weight: float = 3.0,
     pixel_std: float = 0.25,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """Needs labelled data. `game_weight` 0 leaves out the game: then z holds the class too."""
-    config = SpecifiedFactorsConfig(
-        data_shape=data_shape,
-        latent_dim=latent_dim,
-        network=network,
-        hidden=hidden,
-        width=width,
-        specified_dim=specified_dim,
-        num_classes=num_classes,
-    )
     phases = (
         Phase(
             name="autoencoder",

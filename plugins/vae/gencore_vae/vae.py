@@ -11,7 +11,7 @@ Deviations: Adam where the paper has Adagrad; two hidden layers of LeakyReLU whe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -124,28 +124,19 @@ def one_player(objective: Objective, *, steps: int, learning_rate: float, parts:
 
 def vae(
     *,
-    data_shape: tuple[int, ...] = (1, 8, 8),
+    config: VAEConfig = VAEConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 8,
-    hidden: tuple[int, ...] = (256, 256),
-    likelihood: Literal["gaussian", "gaussian-diagonal"] = "gaussian",
-    decoder_std: float = 0.3,
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """The Gaussian decoder: N(f(z), decoder_std^2 I), or "gaussian-diagonal", whose variances are learned."""
     expected = ("gaussian", "gaussian-diagonal")
-    check(likelihood in expected, "likelihood", likelihood, f"one of {list(expected)}; see also bernoulli-vae")
+    given = config.likelihood
+    check(given in expected, "likelihood", given, f"one of {list(expected)}; see also bernoulli-vae")
     return Recipe(
         name="vae",
         model=VAE,
-        config=VAEConfig(
-            data_shape=data_shape,
-            latent_dim=latent_dim,
-            hidden=hidden,
-            likelihood=likelihood,
-            decoder_std=decoder_std,
-        ),
+        config=config,
         stages=one_player(VariationalBound(), steps=steps, learning_rate=learning_rate, parts=("encoder", "decoder")),
         batch_size=batch_size,
     )

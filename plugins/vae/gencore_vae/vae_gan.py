@@ -183,18 +183,15 @@ class LearnedSimilarity(Objective):
 
 def vae_gan(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: AutoencoderConfig = AutoencoderConfig(data_shape=(1, 8, 8), latent_dim=16, network="conv"),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 16,
-    width: int = 32,
     feature_weight: float = 0.1,
     equilibrium: float = 0.68,
     margin: float = 0.4,
     learning_rate: float = 3e-4,
 ) -> Recipe:
     """`feature_weight`: the paper's gamma. An infinite balance (`margin` of 100) lets both train always."""
-    config = AutoencoderConfig(data_shape=data_shape, latent_dim=latent_dim, network="conv", width=width)
     objective = LearnedSimilarity(feature_weight=feature_weight, equilibrium=equilibrium, margin=margin)
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phases = (

@@ -152,13 +152,9 @@ class SpeechVQVAE(Model):
 
 def speech_vq_vae(
     *,
-    data_shape: tuple[int, int, int] = (1, 64, 32),
-    num_classes: int | None = 4,
+    config: SpeechVQVAEConfig = SpeechVQVAEConfig(),
     steps: int = 2000,
     batch_size: int = 64,
-    num_codes: int = 16,
-    code_dim: int = 16,
-    width: int = 64,
     commitment: float = 0.25,
     decay: float = 0.99,
     restart_below: float = 0.5,
@@ -166,9 +162,6 @@ def speech_vq_vae(
     learning_rate: float = 1e-3,
 ) -> Recipe:
     """`num_classes`: the number of speakers; None trains the twin whose decoder is not told who speaks."""
-    config = SpeechVQVAEConfig(
-        data_shape=data_shape, num_classes=num_classes, num_codes=num_codes, code_dim=code_dim, width=width
-    )
     objective = VectorQuantization(
         commitment=commitment, decay=decay, restart_below=restart_below, kmeans_iterations=kmeans_iterations
     )

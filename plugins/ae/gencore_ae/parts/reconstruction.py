@@ -6,6 +6,7 @@ in the phase "autoencoder", L from gencore_ae.parts.losses, summed over an examp
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from gencore import Loss, Objective, Phase, Stage
+from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.optimizers import OptimizerConfig
 from gencore_ae.parts.losses import Error, reconstruction_error
@@ -96,3 +98,14 @@ def check_error(error: Error, data_shape: tuple[int, ...]) -> None:
             f'error is "bernoulli" for data of shape {data_shape}; it is for images (C, H, W) in [-1, 1]. Take '
             '"squared".'
         )
+
+
+def judged_by(error: Error, config: Any) -> Any:
+    """`config` with the output that the error is of: logits for "bernoulli", the data's own numbers for "squared".
+
+    Raises GencoreError for an error that does not fit the data, and for another output that was asked for.
+    """
+    check_error(error, config.data_shape)
+    wanted = "logit" if error == "bernoulli" else "linear"
+    check(config.output in ("linear", wanted), "output", config.output, f'"{wanted}", for error="{error}"')
+    return dataclasses.replace(config, output=wanted)

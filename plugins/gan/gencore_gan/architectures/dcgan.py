@@ -35,20 +35,18 @@ SYSTEM = SystemSpec(
 
 def dcgan(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: ConvGANConfig = ConvGANConfig(data_shape=(1, 8, 8)),
     steps: int = 4000,
     batch_size: int = 64,
-    latent_dim: int = 64,
-    width: int = 32,
     learning_rate: float = 5e-4,
     ema_decay: float = 0.99,
 ) -> Recipe:
-    """`width`: channels at half the image's size."""
+    """Two phases, one stage; the generator's average is published."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     return Recipe(
         name="dcgan",
         model=ConvGAN,
-        config=ConvGANConfig(data_shape=data_shape, latent_dim=latent_dim, width=width),
+        config=config,
         stages=two_players(Adversarial(non_saturating), optimizer, steps=steps),
         batch_size=batch_size,
         ema=generator_average(ema_decay),

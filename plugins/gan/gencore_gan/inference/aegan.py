@@ -17,7 +17,6 @@ from typing import Literal
 from torch import Tensor
 
 from gencore import Paper, Recipe, SystemSpec
-from gencore.config import check
 from gencore_gan.parts.inverters import InvertedGAN, Inverter, gan_then_inverter
 from gencore_gan.parts.networks import DenseGANConfig
 
@@ -58,7 +57,6 @@ def aegan(
     inverter_learning_rate: float = 1e-3,
 ) -> Recipe:
     """`inverter_steps`, `inverter_learning_rate`: of the encoder."""
-    check(space in ("data", "code"), "space", space, '"data" or "code"')
     stages = gan_then_inverter(
         Inverter(on="generated", space=space),
         steps=steps,

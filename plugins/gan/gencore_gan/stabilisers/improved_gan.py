@@ -183,8 +183,6 @@ def improved_gan(
 ) -> Recipe:
     """`real_target`: 1 is no smoothing. `historical_weight`: the c of section 3.3; 0 switches historical averaging off.
     The paper pairs minibatch discrimination with the non-saturating loss."""
-    known = ("non-saturating", "feature-matching")
-    check(generator_loss in known, "generator_loss", generator_loss, f"one of {list(known)}")
     objective = ImprovedAdversarial(
         real_target=real_target,
         feature_matching=generator_loss == "feature-matching",

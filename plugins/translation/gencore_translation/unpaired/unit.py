@@ -234,13 +234,9 @@ def _kl(mean: Tensor) -> Tensor:
 
 def unit(
     *,
-    data_shape: tuple[int, int, int] = (1, 8, 8),
+    config: UNITConfig = UNITConfig(data_shape=(1, 8, 8)),
     steps: int = 2000,
     batch_size: int = 64,
-    latent_channels: int = 4,
-    width: int = 32,
-    own_width: int = 8,
-    downsamplings: int = 1,
     second_domain: Literal["inverted", "given"] = "inverted",
     game_weight: float = 10.0,
     kl_weight: float = 0.01,
@@ -250,8 +246,6 @@ def unit(
 ) -> Recipe:
     """`second_domain`: "inverted", half of the examples with contrast inverted, or "given", for data of two streams
     (gencore.data.unpaired). The weights are the paper's lambda_0, lambda_1 = lambda_3, lambda_2, lambda_4."""
-    expected = ("inverted", "given")
-    check(second_domain in expected, "second_domain", second_domain, f"one of {list(expected)}")
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phases = (
         Phase(
@@ -275,13 +269,7 @@ def unit(
     return Recipe(
         name="unit",
         model=UNIT,
-        config=UNITConfig(
-            data_shape=data_shape,
-            latent_channels=latent_channels,
-            width=width,
-            own_width=own_width,
-            downsamplings=downsamplings,
-        ),
+        config=config,
         stages=(stage,),
         batch_size=batch_size,
     )

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gencore.config import check
 from gencore.errors import GencoreError
 
 Binarization = Literal["none", "dynamic", "threshold"]
@@ -27,6 +28,12 @@ def binarize(x: Tensor, how: Binarization) -> Tensor:
         return x
     share = (x + 1) / 2
     return (torch.rand_like(x) < share if how == "dynamic" else share > 0.5).to(x.dtype) * 2 - 1
+
+
+def check_binarized(likelihood: str, how: Binarization) -> None:
+    """Raise GencoreError where data are to be made binary for another decoder than the Bernoulli one."""
+    fits = how == "none" or likelihood == "bernoulli"
+    check(fits, "binarization", how, f"'none' for the likelihood {likelihood!r}, which is of grey images")
 
 
 def check_binary(x: Tensor) -> None:
