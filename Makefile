@@ -13,13 +13,12 @@ check:  ## style, types, floors, sizes, duplicate formulas
 	$(PYTHON) -m tools.zoo --check
 
 test:  ## all tests but the exhaustive ones, on two processes of one thread
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not exhaustive"
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not exhaustive" --junitxml build/tests.xml
 
 exhaustive:  ## for every system what `make test` shows for one of a family
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m exhaustive
 
-test-times:  ## all tests, then a table of their seconds by system and kind
-	$(PYTHON) -m pytest -n 2 --dist loadgroup --junitxml build/tests.xml
+test-times: test  ## `make test`, then a table of its seconds by system and kind
 	$(PYTHON) tools/test_times.py build/tests.xml
 
 zoo:  ## the behaviour tests, then docs/zoo.md from what they measured
