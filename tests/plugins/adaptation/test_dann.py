@@ -1,4 +1,4 @@
-"""DANN: what gradient reversal does, its schedule, and two moons at 35 degrees."""
+"""DANN: its gradients, its schedule, and two moons at 35 degrees."""
 
 from __future__ import annotations
 
@@ -14,22 +14,10 @@ from gencore.errors import GencoreError
 from gencore.training.trainer import Trainer
 from gencore_adaptation.dann import DomainAdversarial, strength_at
 from gencore_adaptation.parts.moons import DEGREES, half_circles
-from gencore_adaptation.parts.reversal import reverse_gradient
 
 
 def batch_of(count: int = 16) -> dict[str, torch.Tensor]:
     return open_source("moons").fetch(torch.arange(count))
-
-
-def test_reversal_is_the_identity_forwards() -> None:
-    """And exactly -strength times the gradient backwards; once more for a gradient of that."""
-    x = torch.randn(5, 3, requires_grad=True)
-    y = reverse_gradient(x, torch.tensor(0.25))
-    assert torch.equal(y, x)
-    (slope,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
-    assert torch.equal(slope, -0.25 * 3 * x**2)
-    (again,) = torch.autograd.grad(slope.sum(), x)
-    torch.testing.assert_close(again, 0.25**2 * 6 * x)
 
 
 def test_strength_follows_the_paper() -> None:
