@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from gencore_hub.errors import HubError
 from gencore_hub.files import open_inside
-from gencore_hub.safetensors_header import read_header
+from gencore_hub.safetensors_header import Header, read_header
 
 MAX_INTEGER = 2**24
 SPARE_BYTES = 2**26
@@ -82,6 +83,12 @@ class _OwnDraws(_Mode):
         return _drawing_from(self.generator, function, args, kwargs)
 
 
+def _headers(directory: Path, described: dict[str, Any]) -> Iterator[Header]:
+    for name in described["weights"]:
+        with open_inside(directory, name) as file:
+            yield read_header(file, str(directory / name))
+
+
 class Limits(_Mode):
     """A config can declare more than its weights could ever fill: memory, or layers without end.
 
@@ -90,15 +97,14 @@ class Limits(_Mode):
     operation, or a module, parameter or buffer taken up) a tensor in the weights. Nothing is allocated meanwhile.
     """
 
-    def __init__(self, directory: Path, described: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, described: dict[str, Any], headers: Iterable[Header] | None = None) -> None:
+        """`described`: what read_config returned, which names the weights; or `headers`: those of the weights."""
         super().__init__()
         self.directory, self.thread = directory, threading.get_ident()
         self.present, tensors = 0, 0
         self.wide = False  # whether some of the weights are float64
         self.generator = torch.Generator().manual_seed(0)
-        for name in described["weights"]:
-            with open_inside(directory, name) as file:
-                entries = read_header(file, str(directory / name)).tensors
+        for entries in (header.tensors for header in headers or _headers(directory, described)):
             tensors += len(entries)
             self.wide |= any(entry.dtype == "float64" for entry in entries.values())
             self.present += sum(entry.end - entry.begin for entry in entries.values())

@@ -171,11 +171,65 @@ def test_broken_weights(tmp_path: Path) -> None:
     write_unet(tmp_path)
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     path.write_bytes(b"nonsense")
-    with pytest.raises(GencoreError, match="not a safetensors file"):
+    with pytest.raises(ValueError, match="safetensors"):
         from_diffusers(tmp_path)
     save_file({"conv_in.weight": torch.zeros(1)}, path)
     with pytest.raises(GencoreError, match="another architecture"):
         from_diffusers(tmp_path)
+
+
+def test_variants_and_several_files_are_read(tmp_path: Path) -> None:
+    """As diffusers writes them; they are not pickled, and no two variants are chosen between."""
+    theirs = diffusers.UNet2DModel(**UNET)
+    theirs.save_pretrained(tmp_path / "whole")
+    theirs.save_pretrained(tmp_path / "parts", max_shard_size="40KB")
+    theirs.half().save_pretrained(tmp_path / "half", variant="fp16")
+    theirs.save_pretrained(tmp_path / "both", variant="fp16", max_shard_size="40KB")
+    whole, parts, half, both = (
+        from_diffusers(tmp_path / name).state_dict() for name in ("whole", "parts", "half", "both")
+    )
+    assert not (tmp_path / "parts" / "diffusion_pytorch_model.safetensors").exists()
+    for name, value in whole.items():
+        assert torch.equal(parts[name], value)
+        assert half[name].dtype == value.dtype
+        torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
+        assert torch.equal(half[name], both[name])
+    (tmp_path / "half" / "diffusion_pytorch_model.bf16.safetensors").write_bytes(b"")
+    with pytest.raises(GencoreError, match=r"several variants of the weights \(.*bf16.*fp16"):
+        from_diffusers(tmp_path / "half")
+    index = tmp_path / "parts" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"conv_in.weight": "../whole/diffusion_pytorch_model.safetensors"}}))
+    with pytest.raises(GencoreError, match=r"names '\.\./whole.*expected a .safetensors file beside it"):
+        from_diffusers(tmp_path / "parts")
+
+
+def test_pickled_weights_are_named(tmp_path: Path) -> None:
+    write_unet(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(GencoreError, match=r"Pickled weights \(diffusion_pytorch_model\.bin\) are not read"):
+        from_diffusers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"block_out_channels": [2**14, 2**14, 2**14]}, {"layers_per_block": 2**20}, {"sample_size": 2**30}],
+    ids=["wide", "deep", "large"],
+)
+def test_a_config_that_asks_for_more_than_its_weights_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """At once, as gencore.from_pretrained does."""
+    diffusers.UNet2DModel(**UNET).save_pretrained(tmp_path)
+    data = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(data | changes))
+    with pytest.raises(ValueError, match="the files do not belong together"):
+        from_diffusers(tmp_path)
+
+
+def test_a_schedule_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GencoreError, match="num_train_timesteps"):
+        scheduler_config({"_class_name": "DDPMScheduler", "num_train_timesteps": 10**9})
+    (tmp_path / "scheduler_config.json").write_text("[" * 100_000)
+    with pytest.raises(GencoreError, match="nested too deep|not JSON"):
+        scheduler_config(tmp_path)
 
 
 @pytest.mark.parametrize(

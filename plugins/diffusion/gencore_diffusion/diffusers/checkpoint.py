@@ -1,7 +1,8 @@
 """An unconditional diffusers UNet2DModel, read into our DDPM: the same network under other names, so the same numbers.
 
 A folder is either a pipeline (`unet/`, `scheduler/`) or a UNet2DModel's own (config.json beside
-diffusion_pytorch_model.safetensors). Only safetensors are read; no code of the folder runs.
+diffusion_pytorch_model.safetensors; or a variant such as diffusion_pytorch_model.fp16.safetensors; or several files and
+an index). Only safetensors are read; no code of the folder runs, and no more memory is taken than its weights fill.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gencore.building import Limits
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.diffusers.config import SchedulerConfig, read_json, scheduler_config
 from gencore_diffusion.networks.unet import Downsample, UNet, UNetConfig, Upsample
+from gencore_hub.safetensors_header import Header, read_header
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 _RESIDUAL = {
@@ -68,17 +72,22 @@ def from_diffusers(folder: str | Path, *, image_size: int | None = None) -> DDPM
     if not size:
         raise GencoreError(f"{unet_folder / 'config.json'} names no sample_size: pass image_size.")
     height, width = (size, size) if isinstance(size, int) else size
-    model = DDPM(
-        DDPMConfig(
-            data_shape=(data.get("in_channels", 3), height, width),
-            network=unet_config(data),
-            num_timesteps=noise.num_train_timesteps,
-            betas=tuple(noise.betas.tolist()),
-            prediction=noise.prediction,
-        )
+    network = unet_config(data)
+    files = weight_files(unet_folder)
+    limits = Limits(unet_folder, {}, [_header(file) for file in files])
+    limits.check_integers(data)
+    config = DDPMConfig(
+        data_shape=(data.get("in_channels", 3), height, width),
+        network=network,
+        num_timesteps=noise.num_train_timesteps,
+        betas=tuple(noise.betas.tolist()),
+        prediction=noise.prediction,
     )
+    with limits, torch.device("meta"):
+        limits.check_size(DDPM(config))
+    model = DDPM(config)
     assert isinstance(model.network, UNet)
-    load_weights(model.network, unet_folder / WEIGHTS)
+    load_weights(model.network, files)
     model.system = "ddpm"
     return model.eval()
 
@@ -114,16 +123,53 @@ def unet_config(data: dict[str, Any]) -> UNetConfig:
     )
 
 
-def load_weights(network: UNet, path: Path) -> None:
-    """Fill a U-Net from a UNet2DModel's safetensors. Raises GencoreError unless names and shapes match exactly."""
-    if not path.is_file():
-        raise GencoreError(
-            f"There is no {path}. Pickled weights (.bin) are not read: save the model with safe_serialization=True."
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a UNet2DModel's folder: one file, or those that an index names; else of the one variant there
+    is, such as fp16. Raises GencoreError where there are none, pickled ones alone, or several variants."""
+    stem = WEIGHTS.removesuffix(".safetensors")
+    indexes = sorted(folder.glob(f"{stem}.safetensors.index*.json"))
+    found = [path for path in folder.glob(f"{stem}*.safetensors") if "-of-" not in path.name]
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if len(found) + len(indexes) > 1:
+        names = ", ".join(path.name for path in (*found, *indexes))
+        raise GencoreError(f"{folder} holds several variants of the weights ({names}); keep the one to read.")
+    if found:
+        return found
+    if not indexes:
+        pickled = sorted(path.name for path in folder.glob(f"{stem}*.bin"))
+        why = (
+            f"Pickled weights ({pickled[0]}) are not read: save the model with safe_serialization=True."
+            if pickled
+            else ""
         )
-    try:
-        stored = load_file(path)
-    except SafetensorError as error:
-        raise GencoreError(f"{path} is not a safetensors file: {error}.") from None
+        raise GencoreError(f"There is no {folder / WEIGHTS}, nor a variant or an index of it. {why}".strip())
+    names = read_json(folder, indexes[0].name).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise GencoreError(f"{indexes[0]} has no weight_map of files by tensor.")
+    files = sorted(set(names.values()))
+    for name in files:
+        if name != Path(name).name or not name.endswith(".safetensors") or not (folder / name).is_file():
+            raise GencoreError(f"{indexes[0]} names {name!r}; expected a .safetensors file beside it.")
+    return [folder / name for name in files]
+
+
+def _header(file: Path) -> Header:
+    with open(file, "rb", buffering=0) as opened:
+        return read_header(opened, str(file))
+
+
+def load_weights(network: UNet, files: list[Path]) -> None:
+    """Fill a U-Net from a UNet2DModel's safetensors, in the network's own precision.
+
+    Raises GencoreError unless names and shapes match exactly.
+    """
+    stored: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            stored |= load_file(path)
+        except SafetensorError as error:
+            raise GencoreError(f"{path} is not a safetensors file: {error}.") from None
     theirs = diffusers_names(network)
     wanted = {theirs[name.rpartition(".")[0]] + "." + name.rpartition(".")[2]: name for name in network.state_dict()}
     stored = {_renamed(name): tensor for name, tensor in stored.items()}

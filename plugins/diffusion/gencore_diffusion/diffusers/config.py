@@ -21,6 +21,9 @@ from gencore.errors import GencoreError, suggest
 from gencore_diffusion.parts import schedules
 
 Kind = Literal["ddpm", "ddim", "euler", "heun", "dpm"]
+MOST_TIMESTEPS = 100_000
+MOST_BYTES = 2**24
+"""Of a JSON file: what a stranger's may hold."""
 KINDS: dict[str, Kind] = {
     "DDPMScheduler": "ddpm",
     "DDIMScheduler": "ddim",
@@ -138,7 +141,8 @@ def scheduler_config(source: str | Path | Mapping[str, Any]) -> SchedulerConfig:
         if key in known:
             values[key] = tuple(value) if key == "trained_betas" and value is not None else value
     made = SchedulerConfig(kind=kind, **values)
-    check(made.num_train_timesteps >= 2, "num_train_timesteps", made.num_train_timesteps, "at least 2")
+    known_count = 2 <= made.num_train_timesteps <= MOST_TIMESTEPS
+    check(known_count, "num_train_timesteps", made.num_train_timesteps, f"from 2 to {MOST_TIMESTEPS:,}")
     if made.kind == "ddpm" and made.steps_offset:
         raise GencoreError(f"steps_offset of {name} is {made.steps_offset}; expected 0.")
     return made
@@ -154,10 +158,14 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     path = path / name if path.is_dir() else path
     if not path.is_file():
         raise GencoreError(f"There is no {path}; expected diffusers' {name}.")
+    if path.stat().st_size > MOST_BYTES:
+        raise GencoreError(f"{path} has {path.stat().st_size:,} bytes; expected at most {MOST_BYTES:,}.")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GencoreError(f"{path} is not JSON: {error}.") from None
+    except RecursionError:
+        raise GencoreError(f"{path} is nested too deep.") from None
     if not isinstance(data, dict):
         raise GencoreError(f"{path} holds a {type(data).__name__}; expected an object.")
     return data
