@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 
 import gencore
+from gencore.data.toys.face_painting import Faces, paint
 from gencore.data.toys.faces import faces
 from gencore_translation.attributes.face_aging_gan import FaceAgingGAN
 from gencore_translation.attributes.views import in_age_groups
@@ -72,3 +76,38 @@ def test_the_critic_and_the_generator_see_the_group() -> None:
     assert not torch.allclose(model.generate(z, condition=zero), model.generate(z, condition=one))
     with pytest.raises(gencore.GencoreError, match="age group"):
         model.judge(x)
+
+
+SPANS = {"yaw": (-0.3, 0.3), "glasses": (0.0, 0.0), "smile": (-0.3, 0.3), "jaw": (-0.3, 0.3)}
+
+
+def aged_along_the_truth(model: FaceAgingGAN) -> float:
+    """The mean change of generated faces from the youngest to the oldest group, along that of true faces: 1 is the
+    truth, 0 no change of that kind."""
+    people = faces(500, split="test", ranges=SPANS).further
+    drawn = Faces(**{field.name: people[field.name] for field in dataclasses.fields(Faces)})
+    young, old = (paint(dataclasses.replace(drawn, age=torch.full((500,), age / 12))).mean(0) for age in (1, 11))
+    z = torch.randn(500, model.config.latent_dim, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ends = [model.generate(z, condition=torch.full((500,), group)).mean(0) for group in (0, 5)]
+    return (((ends[1] - ends[0]) * (old - young)).sum() / (old - young).square().sum()).item()
+
+
+@pytest.mark.behaviour
+def test_a_face_grows_old(measured: Any) -> None:
+    """500 steps of the game. The twin's faces have the ages of others as their groups, so its critic cannot tell."""
+    source, changes = faces(4000, ranges=SPANS), []
+    others = source.further["age"][torch.randperm(4000, generator=torch.Generator().manual_seed(0))]
+    mixed = dataclasses.replace(source, further={**source.further, "age": others})
+    recipe = gencore.recipe("face-aging-gan", steps=500, width=16)
+    recipe = dataclasses.replace(recipe, stages=recipe.stages[:1])
+    for data in (source, mixed):
+        changes.append(aged_along_the_truth(gencore.Trainer(recipe, data, seed=0, cpu=True).fit().eval()))
+    measured(
+        "face-aging-gan",
+        "change of a face from the youngest to the oldest group along the true one",
+        figure=changes[0],
+        twin=changes[1],
+        bar=0.4,
+        better="higher",
+    )
