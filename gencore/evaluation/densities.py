@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gencore.conditions import ClassLabel, of_batch
 from gencore.data.sources.text import decode
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, NonFiniteError
 from gencore.evaluation.evaluating import Job, NotApplicableError, figure_of_mean
 from gencore.evaluation.ngram import NGram
 from gencore.evaluation.reports import Figure
@@ -29,12 +29,23 @@ ROWS = 100
 
 
 def nll(job: Job) -> list[Figure]:
-    """The figures of a model with `log_prob` or `bound`. Raises NotApplicableError for others."""
-    model = job.model
-    if not hasattr(model, "log_prob") and not hasattr(model, "bound"):
-        raise NotApplicableError(f"{type(model).__name__} has no likelihood.")
+    """The figures of a model with `log_prob` or `bound`. Raises NotApplicableError for others, and for data that the
+    likelihood is not of, such as grey pictures for a model of binary ones."""
+    if not hasattr(job.model, "log_prob") and not hasattr(job.model, "bound"):
+        raise NotApplicableError(f"{type(job.model).__name__} has no likelihood.")
     if hasattr(job.source, "vocabulary"):
         return _texts(job)
+    try:
+        return _of_numbers(job)
+    except NonFiniteError:
+        raise
+    except GencoreError as error:
+        raise NotApplicableError(str(error)) from error
+
+
+def _of_numbers(job: Job) -> list[Figure]:
+    """Nats, and bits per dimension where they are a code length."""
+    model = job.model
     exact = hasattr(model, "log_prob")
     scale = getattr(model, "likelihood_scale", None)
     said = {

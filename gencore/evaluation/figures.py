@@ -67,7 +67,10 @@ def evaluate(
                 raise
             left_out[name] = str(error)
     if not figures:
-        raise GencoreError(f"No metric applies: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}")
+        reasons: dict[str, list[str]] = {}
+        for name, why in left_out.items():
+            reasons.setdefault(why, []).append(name)
+        raise GencoreError("No metric applies. " + " ".join(f"{', '.join(names)}: {w}" for w, names in reasons.items()))
     _check_used(job)
     described = {**about, "system": model.system, "sha256": weights_digest(model)}
     return Report(model=described, figures=tuple(figures), left_out=left_out | job.remarks, gencore=gencore.__version__)

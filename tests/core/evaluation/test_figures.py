@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import gencore
 from gencore.data import InMemory, arrays, digits, ring
 from gencore.data.toys.grammar import VOCABULARY, grammar
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, NonFiniteError
 from gencore.evaluation import Options, compare, evaluate, from_module
 from gencore.evaluation.reference import Reference
 
@@ -105,6 +105,27 @@ def test_the_reference_is_a_draw_and_not_the_first_rows() -> None:
     assert whole[0] == whole[1]
     with pytest.raises(GencoreError, match="expected at least 1"):
         Reference.draw(source, split="test", n=0)
+
+
+def test_data_that_a_likelihood_is_not_of_are_left_out_and_said(flat: object) -> None:
+    """Grey digits for binary decoders; in default mode the other figures come all the same."""
+    made = model("bernoulli-vae", data_shape=[1, 8, 8], hidden=[8])
+    report = evaluate(made, digits("test"), extractor=flat, options=FEW)
+    assert "neither -1 nor 1" in report.left_out["nll"]
+    assert "psnr" in names(report)
+    with pytest.raises(GencoreError, match="neither -1 nor 1"):
+        evaluate(made, digits("test"), metrics=("nll",), options=FEW)
+    with pytest.raises(GencoreError, match="frechet, kid, precision-recall, density-coverage: .* has no sampler"):
+        evaluate(model("triplet-network"), digits("test"), options=FEW)
+
+
+def test_broken_weights_are_an_error() -> None:
+    made = model("vae", data_shape=[1, 8, 8], hidden=[8])
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(NonFiniteError):
+        evaluate(made, digits("test"), options=FEW)
 
 
 def test_another_reference_forbids_a_ranking(flat: object) -> None:
