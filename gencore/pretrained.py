@@ -114,8 +114,10 @@ def _model_class(described: dict[str, Any], directory: Path) -> type[Model]:
         return default_registry().resolve(system, "model")
     except UnknownNameError as error:
         raise PluginError(
-            f'{directory} holds a model of system "{system}", which nothing installed here provides. It was written by '
-            f'{distribution["name"]} {distribution["version"]}: pip install "{distribution["name"]}".'
+            f'{directory} holds a model of system "{system}", which nothing installed here provides. Its config.json '
+            f"says that it was written by {distribution['name']} {distribution['version']}; nobody has checked that. "
+            "Installing a package runs its authors' code: if you know and trust them, "
+            f'pip install "{distribution["name"]}".'
         ) from error
 
 

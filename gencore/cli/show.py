@@ -15,7 +15,7 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     typer.echo(shown(text), err=err, nl=nl)
 
 
-def warned(message: Warning | str, *_: object) -> str:
+def warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
     """A warning as the command line prints it: without the place in the code, and with names as text."""
     return f"Warning: {shown(str(message))}\n"
 

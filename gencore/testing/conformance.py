@@ -36,7 +36,10 @@ from gencore.training.trainer import Trainer
 def tiny_recipe(system: str, steps: int = 4) -> Recipe:
     """The recipe of the system's `tiny` arguments, every stage `steps` long."""
     spec = default_registry().owner(system)[1]
-    return gencore.recipe(system, **{**spec.tiny, "steps": steps})
+    try:
+        return gencore.recipe(system, **{**spec.tiny, "steps": steps})
+    except GencoreError as error:
+        raise GencoreError(f"SYSTEM of {system!r}, with tiny={dict(spec.tiny)}: {error}") from error
 
 
 def tiny_source(recipe: Recipe) -> Any:

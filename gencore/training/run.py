@@ -118,7 +118,8 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
     stored = load_settings(out) if resume else None
     for name, read in (("data", lasting), ("second_data", lasting), ("init_from", lasting_model)):
         if stored is None or getattr(settings, name) != getattr(stored, name):
-            settings = dataclasses.replace(settings, **{name: read(getattr(settings, name))})
+            changed: dict[str, Any] = {name: read(getattr(settings, name))}
+            settings = dataclasses.replace(settings, **changed)
     if stored is not None:
         given = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
         settings = stored.changed(given, out)

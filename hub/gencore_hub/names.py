@@ -64,6 +64,7 @@ def locate(
         HubError: nothing of that name, or two things; a repository or revision that is not there or not open to you;
             no network and not in the cache; a download that was cut or damaged.
     """
+    check_token(token)
     source = resolve(name, revision)
     if source.kind == "hub":
         from .download import download
@@ -146,6 +147,15 @@ def check_revision(revision: str) -> str:
     if not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision:
         raise HubError(f"revision {shorten(revision)} is malformed. Expected a branch, tag or commit such as 'main'.")
     return revision
+
+
+def check_token(token: object) -> None:
+    """Raises HubError, which does not show it, for a token that no header of a request can hold."""
+    if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
+        raise HubError(
+            "the token holds white space, a line break or a sign that no token has (it is not shown here). Copy it "
+            "again, without what stands around it."
+        )
 
 
 def _bundled_root() -> Path:

@@ -12,7 +12,7 @@ from .directory import finish_write
 from .errors import HubError
 from .explain import explained
 from .files import CARD, CONFIG, INDEX, SAMPLES, find, is_model_file, open_inside
-from .names import check_revision, split_revision
+from .names import check_revision, check_token, split_revision
 from .weights import check_whole
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def push(
     """
     from huggingface_hub import HfApi
 
+    check_token(token)
     directory = Path(directory)
     if split_revision(repo)[1] is not None:
         raise HubError(f"{repo!r} names a revision. Expected 'org/name'; a branch goes into branch=...")

@@ -58,7 +58,7 @@ def test_tables_take_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.sub(r"[\s│]", "", printed).count("[/nope]") == 3
     show.say(EVIL)
     assert capsys.readouterr().out == shown(EVIL) + "\n"
-    assert show.warned(UserWarning(EVIL)) == f"Warning: {shown(EVIL)}\n"
+    assert show.warned(UserWarning(EVIL), UserWarning, "file.py", 1) == f"Warning: {shown(EVIL)}\n"
 
 
 def test_errors_of_plugins_are_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,6 +271,17 @@ def test_pushing_without_a_login_or_with_a_bad_one(hub: HubServer, client: Clien
     assert hub.repos == {}
 
 
+@pytest.mark.parametrize("token", ["hf_secret\nX", "hf_secret ", "hf_secr\u00e9t", " "])
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    hub: HubServer, client: Client, locate: Callable[..., Path], model: Path, token: str
+) -> None:
+    for call, names in ((locate, [REPO]), (client.call, ["push", str(model), REPO])):
+        text = refused(call, *names, token=token)
+        assert "hf_secr" not in text
+        assert "it is not shown here" in text
+    assert hub.log == []
+
+
 def test_what_is_no_model_is_not_pushed(hub: HubServer, client: Client, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no config.json" in refused(client.call, "push", str(tmp_path / "empty"), REPO, token=hub.token)

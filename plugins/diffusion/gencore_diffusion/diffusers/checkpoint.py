@@ -144,10 +144,10 @@ def weight_files(folder: Path) -> list[Path]:
             else ""
         )
         raise GencoreError(f"There is no {folder / WEIGHTS}, nor a variant or an index of it. {why}".strip())
-    names = read_json(folder, indexes[0].name).get("weight_map")
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+    mapped = read_json(folder, indexes[0].name).get("weight_map")
+    if not isinstance(mapped, dict) or not mapped or not all(isinstance(name, str) for name in mapped.values()):
         raise GencoreError(f"{indexes[0]} has no weight_map of files by tensor.")
-    files = sorted(set(names.values()))
+    files = sorted(set(mapped.values()))
     for name in files:
         if name != Path(name).name or not name.endswith(".safetensors") or not (folder / name).is_file():
             raise GencoreError(f"{indexes[0]} names {name!r}; expected a .safetensors file beside it.")
