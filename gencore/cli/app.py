@@ -12,6 +12,7 @@ from gencore.cli import (
     codes,
     convert,
     evaluate,
+    export,
     hub,
     inversion,
     judging,
@@ -63,6 +64,7 @@ for module in (
     codes,
     judging,
     labelling,
+    export,
 ):
     module.register(app)
 for command in app.registered_commands:

@@ -18,6 +18,8 @@ def one_hot(label: Tensor, num_classes: int, count: int) -> Tensor:
         raise GencoreError(
             f"the labels are {tuple(label.shape)} {label.dtype}; expected ({count},) integers, one for each example."
         )
+    if torch.compiler.is_exporting():  # a graph has no values to look at
+        return (label[:, None] == torch.arange(num_classes, device=label.device)).float()
     low, high = (int(bound) for bound in torch.aminmax(label))
     if low < 0 or high >= num_classes:
         raise GencoreError(f"labels go from {low} to {high}; expected 0 to {num_classes - 1} (num_classes).")

@@ -128,6 +128,12 @@ class Denoiser(Model, abc.ABC):
         """The network's output at x (N, *data_shape), for scale and level (N,) as `told` returns them."""
         return self.network(x * column(scale, x), level, labels)
 
+    def step_graph(self, sampler: Sampler) -> tuple[nn.Module, Callable[..., Tensor], dict[str, Any]]:
+        """One step of `sampler` for `gencore export`: see gencore_diffusion.parts.exported."""
+        from gencore_diffusion.parts.exported import step_graph
+
+        return step_graph(self, sampler)
+
     def compile(self, *, eager: Sequence[str] = ()) -> None:
         """As `Model.compile`; and every sampler's step, the network inside it, becomes one compiled function."""
         super().compile(eager=eager)
