@@ -9,7 +9,8 @@ with sp(u) = log(1 + exp(u)); the squared error is a mean over pixels, and is wh
 `contextual` False hides the context from the critic.
 
 Deviations: dense layers around the GRUs; no noise, so one answer to a series. On the toy data the reconstruction alone
-picks the next panel; that the context in the critic helps could not be shown, and only the identities hold it.
+picks the next panel, with context in the critic or without; what the context adds shows where the generator stands
+still and draws good panels of other series.
 """
 
 from __future__ import annotations

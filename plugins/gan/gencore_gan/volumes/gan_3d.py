@@ -7,7 +7,8 @@ the generator's, and it steps only while its accuracy on the last batch is at mo
 
 Deviations: the generator's loss is the non-saturating one; small grids, so two halvings for the paper's four, a linear
 layer at the bottom, and a critic's rate of 3e-4 for the paper's 1e-5, whose critic learns little in a short training.
-On the small data the gate alone makes no difference that can be measured; the learning rates do.
+On the small data the gate alone makes no difference to the shapes that can be measured, the learning rates do; where
+the generator hardly learns, the gate keeps the critic's logits small.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def test_a_sentence_is_drawn_and_an_unknown_word_refused() -> None:
 @pytest.mark.behaviour
 def test_the_critic_ranks_a_picture_with_its_caption_above_a_near_one(measured: Any) -> None:
     """The share of 1000 pictures of combinations held out from training that the critic finds likelier with their own
-    caption than with one of whose four factors one is changed; 150 steps of the embedding, 400 of the game."""
+    caption than with one of whose four factors one is changed; 150 steps of the embedding, 400 of the game: 0.930 and
+    0.910 at seeds 0 and 1; without wrong captions 0.702 at seed 0."""
     index, ranked = torch.arange(1000), []
     factors = draw_factors(index, seed=77, among=HELD_OUT)
     x = paint(factors, corner_boxes(factors, index, seed=77), index, seed=77)

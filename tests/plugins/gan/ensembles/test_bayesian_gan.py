@@ -120,7 +120,7 @@ class Unknowing(BayesianGAN):
 def test_the_states_kept_have_the_spread_of_the_posterior(measured: Any) -> None:
     """600 steps of the generators alone, at a rate of 1e-3. |variance of the biases / prior variance - 1|, over chains
     and kept states; the twin has no noise, so that all its chains stay in the mode. On the ring the noise cannot be
-    told from the critic's own movement, which spreads the chains as well."""
+    told from the critic's own movement, which spreads the chains as well. 0.080; without noise 1.000."""
     source, errors = ring(), []
     for noise in (True, False):
         recipe = gencore.recipe("bayesian-gan", steps=600, thinning=50, generator_rate=1e-3, noise=noise)

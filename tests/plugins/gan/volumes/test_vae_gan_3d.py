@@ -72,3 +72,31 @@ def test_a_picture_of_another_size_is_refused() -> None:
     _, model, _ = game()
     with pytest.raises(GencoreError, match="12"):
         model.translate(torch.zeros(2, 1, 8, 8))
+
+
+def overlap(model: Any, grids: torch.Tensor) -> float:
+    """The mean over shapes of voxels in both over voxels in either, of shapes made of pictures of `grids`."""
+    with torch.no_grad():
+        made = model.translate(depth_pictures(grids)) > 0.5
+    true = grids > 0.5
+    return ((made & true).flatten(1).sum(1) / (made | true).flatten(1).sum(1)).mean().item()
+
+
+@pytest.mark.behaviour
+def test_a_picture_becomes_its_solid_shape(measured: Any) -> None:
+    """Intersection over union with the true shapes of 300 pictures never seen, after 150 steps at a rate of 4e-3: 0.68;
+    the mean shape of the data has 0.42. The twin has no reconstruction."""
+    test, overlaps = voxels(300, split="test").x, []
+    for weight in (1.0, 0.0):
+        recipe = gencore.recipe(
+            "3d-vae-gan", steps=150, batch_size=24, width=8, generator_rate=4e-3, reconstruction_weight=weight
+        )
+        overlaps.append(overlap(gencore.Trainer(recipe, voxels(3000), seed=0, cpu=True).fit().eval(), test))
+    measured(
+        "3d-vae-gan",
+        "overlap of the shape made of a picture with the true one",
+        figure=overlaps[0],
+        twin=overlaps[1],
+        bar=0.5,
+        better="higher",
+    )

@@ -95,7 +95,8 @@ def aged_along_the_truth(model: FaceAgingGAN) -> float:
 
 @pytest.mark.behaviour
 def test_a_face_grows_old(measured: Any) -> None:
-    """500 steps of the game. The twin's faces have the ages of others as their groups, so its critic cannot tell."""
+    """500 steps of the game. The twin's faces have the ages of others as their groups, so its critic cannot tell.
+    0.979 and 0.070. The search for the code of a given face is held by unit tests."""
     source, changes = faces(4000, ranges=SPANS), []
     others = source.further["age"][torch.randperm(4000, generator=torch.Generator().manual_seed(0))]
     mixed = dataclasses.replace(source, further={**source.further, "age": others})
