@@ -170,8 +170,8 @@ class Believing(CSGAN):
 def test_a_critic_that_knows_teaches_the_translator_by_its_belief_alone(measured: Any) -> None:
     """80 steps of likelihood, then 40 of policy gradient without teacher forcing, with a critic that stands still. The
     share of held-out sentences that are translated rightly where words are drawn: 0.502; 0.002 where the belief is the
-    same for all. With a critic that is trained there is no gain over likelihood to be seen in a short training, and some
-    seeds lose the translator."""
+    same for all. With a critic that is trained there is no gain over likelihood to be seen in a short training, and
+    some seeds lose the translator."""
     test, right = cipher(400, split="test"), []
     for kind in (Knowing, Believing):
         recipe = gencore.recipe(
