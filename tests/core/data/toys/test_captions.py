@@ -3,11 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gencore.data import check_batch
 from gencore.data.toys.captions import (
     ALL,
+    FACTORS,
     HELD_OUT,
     SEEN,
     VOCABULARY,
+    boxed,
     captions,
     condition,
     corner_boxes,
@@ -86,6 +89,20 @@ def test_free_boxes_fill_the_picture_and_keep_captions_true() -> None:
     source = captions(300, free=True)
     factors, box = source.further["factors"], source.further["box"]
     assert torch.equal(true_of_box(factors, box), factors)
+
+
+def test_boxed_shapes_are_told_what_but_not_where() -> None:
+    """The pictures and boxes of `captions`, free; sentences of 12 kinds, in words of the same vocabulary."""
+    source, free = boxed(300), captions(300, combinations="all", free=True)
+    batch = source.fetch(torch.arange(300))
+    check_batch(batch, source)
+    assert torch.equal(batch["x"], free.x)
+    assert torch.equal(batch["box"], free.further["box"])
+    assert torch.equal(batch["factors"], free.further["factors"][:, :2])
+    colour, shape = batch["factors"][7].tolist()
+    said = condition().text(batch["tokens"][7])
+    assert said == f"a {FACTORS['colour'][colour]} {FACTORS['shape'][shape]}"
+    assert len(batch["tokens"].unique(dim=0)) == 12
 
 
 @pytest.mark.parametrize(("shape", "area"), [(0, torch.pi), (1, 4 * 0.9**2), (2, 1.95**2 / 2)])
