@@ -46,7 +46,9 @@ def train(
         str | None, typer.Option(help="The column of metadata to condition on, or none to leave labels out.")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(help="Iterations between checkpoints.")] = 1000,
-    sample_every: Annotated[int, typer.Option(help="Iterations between sample grids.")] = 1000,
+    sample_every: Annotated[
+        int, typer.Option(help="Iterations between sample grids, beside those at 1, 10 and 100.")
+    ] = 1000,
     log_every: Annotated[int, typer.Option(help="Iterations between lines of metrics.jsonl.")] = 50,
     keep: Annotated[int, typer.Option(help="Checkpoints to keep.")] = 2,
     accumulation: Annotated[int, typer.Option(help="Batches added up for one step.")] = 1,

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from gencore.training.trainer import Trainer
 
 
+EARLY = (1, 10, 100)
+"""Iterations at which a training of more than 100 is looked at, before `every` has come: a bad beginning shows."""
+
+
 class SampleGrids:
-    """Writes `folder/step-XXXXXXXX.png`: samples of one fixed seed, so that pictures can be compared.
+    """Writes `folder/step-XXXXXXXX.png`: samples of one fixed seed, so that pictures can be compared. At `EARLY`
+    iterations, then every so many, and at the end.
 
     A signal that `stopper` holds ends the drawing; the resumed run makes the picture up.
     """
@@ -30,7 +35,7 @@ class SampleGrids:
 
     def after_step(self, trainer: Trainer) -> None:
         """Sample with the published weights; models whose data are not images, or that cannot sample, have none."""
-        if trainer.iteration % self.every and trainer.iteration != trainer.iterations:
+        if not self._due(trainer):
             return
         if len(trainer.source.shape) == 3 and trainer.stop is None:
             with trainer.published() as model:
@@ -45,6 +50,11 @@ class SampleGrids:
         )
         if trainer.iteration and missing.item():
             self.after_step(trainer)
+
+    def _due(self, trainer: Trainer) -> bool:
+        if trainer.iteration % self.every == 0 or trainer.iteration == trainer.iterations:
+            return True
+        return trainer.iterations > EARLY[-1] and trainer.iteration in EARLY
 
     def _path(self, trainer: Trainer) -> Path:
         return self.folder / f"step-{trainer.iteration:08d}.png"

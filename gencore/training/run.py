@@ -3,7 +3,7 @@
 run.json                    the settings, and what the data are, so that `--resume` needs only the directory
 run.lock                    held by the training that is under way
 metrics.jsonl               one object every `log_every` iterations
-samples/step-XXXXXXXX.png   one grid every `sample_every` iterations
+samples/step-XXXXXXXX.png   a grid at iterations 1, 10 and 100 of a longer training, and every `sample_every`
 checkpoints/step-XXXXXXXX   everything that a resume needs
 config.json model.safetensors README.md samples.png   the model at the last checkpoint: `gencore sample RUN`
 """

@@ -191,6 +191,26 @@ def test_the_preview_of_what_cannot_sample_is_pairs() -> None:
     assert preview(gencore.create("noisy-classifier"), source, seed=5) is None
 
 
+@pytest.mark.parametrize(("steps", "shown"), [(105, [1, 10, 60, 100, 105]), (30, [30])])
+def test_a_longer_training_is_looked_at_early(tmp_path: Path, steps: int, shown: list[int]) -> None:
+    made = gencore.recipe("gan", hidden=(4,), latent_dim=2, steps=steps, batch_size=4)
+    grids = SampleGrids(tmp_path, every=60, seed=0)
+    gencore.Trainer(made, gencore.data.digits("train"), cpu=True, callbacks=(grids,)).fit()
+    assert sorted(int(path.stem.removeprefix("step-")) for path in tmp_path.iterdir()) == shown
+    first = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(set(first.values())) == len(shown)
+
+
+def test_the_early_pictures_change_nothing(tmp_path: Path) -> None:
+    made = gencore.recipe("gan", hidden=(4,), latent_dim=2, steps=101, batch_size=4)
+    weights = []
+    for callbacks in ((), (SampleGrids(tmp_path, every=1000, seed=0),)):
+        trainer = gencore.Trainer(made, gencore.data.digits("train"), cpu=True, callbacks=callbacks)
+        weights.append(trainer.fit().state_dict())
+    assert len(list(tmp_path.iterdir())) == 4
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
 def test_data_that_are_no_images_have_no_sample_grids(tmp_path: Path) -> None:
     made = gencore.recipe("gan", data_shape=(2,), hidden=(8,), steps=2, batch_size=8)
     grids = SampleGrids(tmp_path / "samples", every=1, seed=0)

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gencore.errors import GencoreError
-
-if TYPE_CHECKING:
-    from gencore_diffusion.parts.denoiser import Denoiser
 
 COLUMNS = ("scale", "level", "skip", "out", "p0", "px", "other", "radius")
 UNBOUNDED = 1e30
@@ -41,7 +38,7 @@ class Step(nn.Module):
         return p0 * clean + px * x + other * noise
 
 
-def step_graph(model: Denoiser, sampler: Any) -> tuple[Step, Callable[..., Tensor], dict[str, Any]]:
+def step_graph(model: Any, sampler: Any) -> tuple[Step, Callable[..., Tensor], dict[str, Any]]:
     """The step, the same by the sampler itself, and the table with what a user of it needs.
 
     Raises GencoreError for a sampler that evaluates the model otherwise than once a step, for guidance and thresholds,
