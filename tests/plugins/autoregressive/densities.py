@@ -96,3 +96,8 @@ def bigram(train: Tensor, test: Tensor, levels: int) -> float:
 def bits(count: int) -> float:
     """So many fair coins, in nats."""
     return count * math.log(2)
+
+
+def coins(generator: torch.Generator, *shape: int) -> Tensor:
+    """-1 or 1, each as likely."""
+    return torch.randint(2, shape, generator=generator) * 2.0 - 1

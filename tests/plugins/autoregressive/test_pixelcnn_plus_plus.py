@@ -1,14 +1,19 @@
-"""The mixture of discretised logistics."""
+"""PixelCNN++: the mixture of discretised logistics, and channels that follow each other. See test_densities.py."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import gencore
+from gencore.nn.levels import from_levels
 from gencore_autoregressive.parts.ancestral import choose
 from gencore_autoregressive.pixelcnn_plus_plus import LogisticMixture, level_log_prob
+from tests.plugins.autoregressive.densities import fresh, nats, trained, trained_model
 
 
 def everything(codes: int) -> Tensor:
@@ -98,3 +103,26 @@ def test_bad_configs() -> None:
         gencore.recipe("pixelcnn-plus-plus", data_shape=(1, 6, 8), downsamplings=2)
     with pytest.raises(gencore.GencoreError, match="dropout"):
         gencore.recipe("pixelcnn-plus-plus", dropout=1.0)
+
+
+@pytest.mark.behaviour
+def test_plus_plus_moves_later_channels_with_earlier_ones(measured: Any) -> None:
+    """Red is one of 17 levels, green is red and blue its negative: ln 17 = 2.83 nats a pixel. Twin: no slopes (alpha,
+    beta and gamma 0). Nats lost at seed 0: 0.07, twin 3.52."""
+    generator = torch.Generator().manual_seed(0)
+
+    def data(count: int) -> Tensor:
+        red = from_levels(torch.randint(17, (count, 1, 4, 4), generator=generator), 17)
+        return torch.cat([red, red, -red], 1)
+
+    arguments: dict[str, Any] = {"data_shape": (3, 4, 4), "levels": 17, "width": 8, "blocks": 1, "mixtures": 4}
+    x, y, name = data(1000), data(200), "pixelcnn-plus-plus"
+    figure = nats(trained(name, x, steps=150, seed=0, **arguments, learning_rate=1e-2), y) / 16 - math.log(17)
+    without = fresh(name, 0, **arguments)
+
+    def no_slopes(module: Any, given: Any, out: Tensor) -> Tensor:
+        return torch.cat([out[:, : 4 * 7], torch.zeros_like(out[:, 4 * 7 :])], 1)
+
+    without.network.output.register_forward_hook(no_slopes)
+    twin = nats(trained_model(without, x, steps=150, seed=0, learning_rate=1e-2), y) / 16 - math.log(17)
+    measured(name, "nats a pixel lost on green and blue", figure=figure, twin=twin, bar=1.0, better="lower", seed=0)

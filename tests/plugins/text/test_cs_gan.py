@@ -22,7 +22,9 @@ TWO = {"data_shape": (2, 2), "condition": Tokens(length=2, words=("a",)), "width
 
 def random_model(**arguments: Any) -> Any:
     """Weights large enough for words and judgements to differ."""
-    model: Any = gencore.create("cs-gan", **arguments)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model: Any = gencore.create("cs-gan", **arguments)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

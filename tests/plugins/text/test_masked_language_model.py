@@ -1,4 +1,4 @@
-"""BERT: which tokens are altered, that both sides are seen, and the grammar's own answers."""
+"""BERT: which tokens are altered, that both sides are seen, its own weight files, and the grammar's own answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import gencore
 from gencore.data.toys.grammar import VOCABULARY, grammar, log_prob
 from gencore.errors import GencoreError
 from gencore.training.trainer import Trainer
-from gencore_text.masked_language_model import alter
+from gencore_text.masked_language_model import MaskedLanguageModel, MaskedLanguageModelConfig, alter, from_bert
+from tests.plugins.text.published_weights import recorded
 
 SIZE = len(VOCABULARY)
 
@@ -107,6 +108,27 @@ def gap(model: Any, place: int = 6) -> float:
     with torch.no_grad():
         log_q = model.logits(altered)[:, place].double().log_softmax(1)
     return float((log_p.exp() * (log_p.clamp_min(-1e3) - log_q)).sum(1).mean())
+
+
+def test_bert_base_has_its_parameters() -> None:
+    """transformers' BertForMaskedLM has 109,514,298; its two segment vectors of 768 are part of the positions here."""
+    config = MaskedLanguageModelConfig(data_shape=(512, 30522), width=768, layers=12, heads=12, mask_token=103)
+    with torch.device("meta"):
+        model = MaskedLanguageModel(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 109_514_298 - 2 * 768
+
+
+def test_bert_logits() -> None:
+    weights, tokens, logits = recorded("bert")
+    with torch.no_grad():
+        torch.testing.assert_close(
+            from_bert(weights, heads=2, mask_token=3).logits(tokens), logits, atol=1e-4, rtol=1e-4
+        )
+
+
+def test_the_mask_is_a_token_of_the_vocabulary() -> None:
+    with pytest.raises(GencoreError, match="mask_token is 103"):
+        from_bert(recorded("bert")[0], heads=2)
 
 
 def trained(seed: int, steps: int, **overrides: Any) -> Any:

@@ -1,8 +1,7 @@
-"""The models that predict the next token: exact densities, causality, caches, sampling, and the grammar's entropy."""
+"""The contract of the models of the next token: exact densities, causality, caches, sampling."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from typing import Any
@@ -12,23 +11,11 @@ import torch
 from torch import Tensor
 
 import gencore
-from gencore.data.toys.grammar import VOCABULARY, grammar, log_prob
+from gencore.data.toys.grammar import VOCABULARY
 from gencore.errors import GencoreError
-from gencore.evaluation.ngram import NGram
-from gencore.training.trainer import Trainer
+from tests.plugins.text.language_models import small
 
-SYSTEMS = ("rnn-language-model", "causal-language-model")
-each = pytest.mark.parametrize("system", SYSTEMS)
-
-
-def small(system: str, **overrides: Any) -> Any:
-    """With weights at random that are large enough for what comes before to matter, in evaluation mode."""
-    model: Any = gencore.create(system, **{"width": 8, "layers": 2, **overrides})
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return model.eval()
+each = pytest.mark.parametrize("system", ["rnn-language-model", "causal-language-model"])
 
 
 @each
@@ -134,72 +121,3 @@ def test_objective_by_hand() -> None:
     assert loss.total.item() == pytest.approx(math.log(8))
     assert loss.metrics["perplexity"].item() == pytest.approx(8, rel=1e-5)
     assert loss.metrics["bits_per_token"].item() == pytest.approx(3)
-
-
-def test_memory_carries_over() -> None:
-    """Two halves of a text, the memory handed on, are the whole."""
-    network = small("rnn-language-model").network
-    tokens = torch.randint(37, (2, 16), generator=torch.Generator().manual_seed(3))
-    first, memory = network(tokens[:, :7])
-    second, _ = network(tokens[:, 7:], memory)
-    torch.testing.assert_close(torch.cat([first, second], 1), network(tokens)[0])
-
-
-def test_dropout_is_on_the_way_up_only() -> None:
-    """In training a share of what goes up is 0, and the memory of the first layer stays a function of its inputs."""
-    model = small("rnn-language-model", dropout=0.5).train()
-    tokens = torch.zeros(1, 16, dtype=torch.int64)
-    assert not torch.equal(model.logits(tokens), model.logits(tokens))
-    model.network.dropout.eval()
-    torch.testing.assert_close(model.logits(tokens), model.logits(tokens))
-
-
-def gap(model: Any) -> float:
-    """Nats a token on unseen sentences, above what the grammar itself scores there."""
-    tokens = grammar(1000, split="test").tokens
-    with torch.no_grad():
-        return float(model.nats(tokens).mean() + log_prob(tokens).mean() / 16)
-
-
-def trained(system: str, seed: int, *, forgetful: bool = False, steps: int = 300) -> Any:
-    """The recipe's defaults. `forgetful`: a model that is shown each token alone."""
-    recipe: Any = gencore.recipe(system, steps=steps)
-    if forgetful:
-
-        class Forgetful(recipe.model):  # type: ignore[misc]
-            def logits(self, before: Tensor) -> Tensor:
-                return super().logits(before.reshape(-1, 1)).view(*before.shape, -1)
-
-        recipe = dataclasses.replace(recipe, model=Forgetful)
-    if not steps:
-        torch.manual_seed(seed)
-        return recipe.model(recipe.config).eval()
-    return Trainer(recipe, grammar(5000), seed=seed, cpu=True).fit().eval()
-
-
-@pytest.mark.behaviour
-@each
-def test_reaches_the_entropy_of_the_grammar(system: str, measured: Any) -> None:
-    """300 steps, gaps in nats a token at seeds 0, 1, 2:
-
-    recurrent   untrained 2.15, 2.18, 2.18   page 0.018, 0.015, 0.018   shown each token alone 0.151, 0.150, 0.154
-    GPT-2       untrained 2.17, 2.16, 2.15   page 0.022, 0.025, 0.023   shown each token alone 0.158, 0.155, 0.161
-    Witten-Bell n-grams of orders 2 ... 5 on the same data: 0.140, 0.074, 0.064, 0.121. Share of the page's samples that
-    the grammar allows: 0.92, 0.92, 0.89 and 0.87, 0.90, 0.88.
-    """
-    train, test = grammar(5000).tokens, grammar(1000, split="test").tokens
-    best = (
-        min(NGram(train, order, 37).nats(test).mean().item() for order in (2, 3, 4)) + log_prob(test).mean().item() / 16
-    )
-    assert best > 0.04, "no n-gram meets the bar"
-    model = trained(system, 0)
-    samples = model.sample(200, seed=0, batch_size=200).argmax(2)
-    assert (log_prob(samples) > -math.inf).float().mean() > 0.75
-    measured(
-        system,
-        "nats a token above the entropy of a grammar with agreement over any distance",
-        figure=gap(model),
-        twin=gap(trained(system, 0, forgetful=True)),
-        bar=0.04,
-        better="lower",
-    )
