@@ -24,16 +24,19 @@ SUFFIX: dict[Kind, str] = {
 
 def kind_of(model: Any) -> Kind:
     """What a model's examples are: text where it can read its tokens, sound where it knows the rate of a waveform,
-    melodies where its `features` are those of notes; by their axes pictures (C, H, W), volumes, other numbers."""
+    melodies where its `features` are those of notes; by their shape pictures, volumes (1, S, S, S), numbers."""
     config = model.config
     if hasattr(model, "text") and len(getattr(config, "vocabulary", ())):
         return "text"
-    axes = len(getattr(config, "data_shape", (0, 0, 0)))
+    shape = tuple(getattr(config, "data_shape", (0, 0, 0)))
+    axes = len(shape)
     if axes == 2 and hasattr(config, "sample_rate"):
         return "sound"
-    if axes == 2 and getattr(model, "features", None) == NOTE and config.data_shape[1] == len(NOTE):
+    if axes == 2 and getattr(model, "features", None) == NOTE and shape[1] == len(NOTE):
         return "melody"
-    return "picture" if axes == 3 else "volume" if axes == 4 else "numbers"
+    if axes == 4 and shape[0] == 1 and len(set(shape[1:])) == 1:
+        return "volume"
+    return "picture" if axes == 3 else "numbers"
 
 
 def write_samples(model: Any, samples: Any, output: Path | None) -> None:

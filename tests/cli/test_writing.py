@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
+from gencore.cli.writing import kind_of
 from gencore.data.sources.midi import read_notes
 from gencore.data.sources.volumes import three_views
 from gencore.data.toys.grammar import grammar
@@ -138,7 +140,10 @@ def test_volumes_become_numbers_and_three_views(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of showers; four axes are no volume where they are a series of pictures."""
     monkeypatch.chdir(tmp_path)
+    assert kind_of(SimpleNamespace(config=SimpleNamespace(data_shape=(5, 1, 12, 12)))) == "numbers"
+    assert kind_of(SimpleNamespace(config=SimpleNamespace(data_shape=(1, 12, 12, 12)))) == "volume"
     gencore.create("calogan", width=2, hidden=(4,), latent_dim=4).save_pretrained("model")
     run("sample", "model", "-n", 2, "--condition", "energy=20", "-q")
     assert np.load("samples.npy").shape == (2, 126)
