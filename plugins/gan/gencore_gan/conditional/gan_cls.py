@@ -48,7 +48,7 @@ SYSTEM = SystemSpec(
     model="TextGAN",
     recipe="gan_cls",
     roles=("generator", "critic", "sampler"),
-    tiny={"latent_dim": 4, "hidden": (16,), "text_dim": 8, "width": 4, "batch_size": 8},
+    tiny={"latent_dim": 4, "hidden": (16,), "text_dim": 8, "width": 4, "batch_size": 8, "game_steps": 4},
 )
 
 

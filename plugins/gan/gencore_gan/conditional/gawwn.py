@@ -46,7 +46,7 @@ SYSTEM = SystemSpec(
     model="PlacingGAN",
     recipe="gawwn",
     roles=("generator", "critic", "sampler"),
-    tiny={"latent_dim": 4, "text_dim": 8, "width": 4, "batch_size": 8},
+    tiny={"latent_dim": 4, "text_dim": 8, "width": 4, "batch_size": 8, "game_steps": 4},
 )
 
 COARSE = 4  # side of the global pathway's maps
