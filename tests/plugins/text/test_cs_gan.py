@@ -23,7 +23,7 @@ TWO = {"data_shape": (2, 2), "condition": Tokens(length=2, words=("a",)), "width
 def random_model(**arguments: Any) -> Any:
     """Weights large enough for words and judgements to differ."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(1)  # of 7 seeds 4 make critics so sure that no source moves them
         model: Any = gencore.create("cs-gan", **arguments)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
