@@ -124,8 +124,8 @@ def drawn(model: Any, tokens: Tensor, box: Tensor) -> Tensor:
 @pytest.mark.behaviour
 def test_what_is_told_stands_where_it_is_told(measured: Any) -> None:
     """Seeds 0, 1, 2, after 300 steps: 0.723, 0.684, 0.658; with a critic that sees no box 0.366, 0.330, 0.369;
-    untrained 0.331. That colour lies where it is told is mostly the pasting's doing: the drawn extent and the box overlap by 0.78
-    (0.66 with the other critic), and likewise in boxes of other pictures."""
+    untrained 0.331. That colour lies where it is told is mostly the pasting's doing: the drawn extent and the box
+    overlap by 0.78 (0.68 with the other critic), and likewise in boxes of other pictures."""
     train, test = boxed(6000), boxed(1000, split="test")
     tokens, box, shape = (test.further[key] for key in ("tokens", "box", "factors"))
     right = []
