@@ -138,10 +138,9 @@ def make_pixels(config: PixelVAEConfig) -> nn.Module:
 class DensityImages(Drawable):
     """p(x | z) of binary images (N, C, H, W) by a density given maps."""
 
-    def __init__(self, density: nn.Module, features: Tensor) -> None:
-        self.density: Any = density
-        super().__init__(features.new_empty(()).expand(len(features), *self.density.config.data_shape))
-        self.features = features
+    def __init__(self, density: Any, features: Tensor) -> None:
+        super().__init__(features.new_empty(()).expand(len(features), *density.config.data_shape))
+        self.density, self.features = density, features
 
     def log_prob(self, value: Tensor) -> Tensor:
         """value (N, C, H, W) of -1 and 1 -> (N,) nats."""
