@@ -68,13 +68,9 @@ class ExemplarNetwork(Embedding):
         super().__init__(config)
         self.head = nn.Linear(config.code_dim, config.num_exemplars)
 
-    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """x (N, *data_shape) -> codes (N, code_dim), 0 or more: what the head sees."""
-        return self.encoder(x).relu()
-
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape) -> (N, num_exemplars) logits."""
-        return self.head(self.encode(x))
+        return self.head(self.encode(x).relu())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ def test_classes_are_found_on_turned_moons(measured: Any) -> None:
 @pytest.mark.behaviour
 @pytest.mark.slow
 def test_five_seeds() -> None:
-    """FIGURES5"""
+    """The mean of five seeds, and the worst."""
     page = [figures(seed)["target"] for seed in range(5)]
     assert sum(page) / 5 > 0.88
     assert min(page) > 0.8

@@ -109,7 +109,8 @@ def test_strong_colours_of_unseen_parts_of_photographs(measured: Any) -> None:
     """At seeds 0, 1: 0.713, 0.702; with all colours weighed alike 0.533, 0.598.
 
     The price is the mean error, over grey's: 0.851, 0.963, and 0.707, 0.802 with all alike. Regression keeps 0.68 here:
-    on two photographs the mean is not grey.
+    on two photographs the mean is not grey. Its error at seeds 0, 1, 2 after 600 steps: 0.660, 0.697, 0.843; that of
+    bins decoded at T = 1 (seed 0): 0.791.
     """
     page, twin = figures(0), figures(0, uniform_share=1.0)
     assert page["error"] < 1
