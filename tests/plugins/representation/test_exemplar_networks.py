@@ -78,8 +78,8 @@ def test_distortions_of_unseen_digits_find_each_other(measured: Any) -> None:
     """At seeds 0, 1, 2: 0.181, 0.191, 0.176. Without distortions 0.071, 0.063 (seeds 0, 1); raw pixels 0.076; untrained
     0.071.
 
-    At seed 0, with all 1,400 digits as exemplars and 4,000 steps: 0.257, and 0.282 by the codes' positive part. MNIST at
-    32 x 32, 500 exemplars, width 16: 0.274, and 0.394 by the positive part; raw pixels 0.054.
+    At seed 0, with all 1,400 digits as exemplars and 4,000 steps: 0.257, and 0.282 by the codes' positive part. MNIST
+    at 32 x 32, 500 exemplars, width 16: 0.274, and 0.394 by the positive part; raw pixels 0.054.
     """
     raw = retrieval(lambda x: x.flatten(1))
     page, twin = figure(0), figure(0, **NOTHING)
