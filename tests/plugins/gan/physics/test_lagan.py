@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import gencore
+from gencore.data.toys.jets import jets
 from gencore_gan.parts.locally_connected import LocallyConnected
 from gencore_gan.physics.lagan import FlippedClassification, flipped_loss
+from tests.judges.classifiers import jet_classifier
 
 
 def test_each_place_has_its_own_kernel() -> None:
@@ -84,3 +86,30 @@ def test_zeros_are_exact() -> None:
     assert (pictures == 0).float().mean() > 0.05
     assert (pictures >= 0).all()
     assert (pictures > 0).any()
+
+
+@pytest.mark.behaviour
+def test_a_jet_has_the_prongs_that_were_asked_for(measured: Any) -> None:
+    """Accuracy of an outside classifier on 600 jets after 300 steps: 0.875; the twin has no class terms. The share of
+    pixels that are hit is 0.07 then, and masses are no bar."""
+    label, right = torch.arange(600) % 2, []
+    for weight in (1.0, 0.0):
+        recipe = gencore.recipe(
+            "lagan",
+            steps=300,
+            batch_size=50,
+            width=4,
+            class_weight=weight,
+            generator_rate=1e-3,
+            critic_rate=1e-3,
+        )
+        model = gencore.Trainer(recipe, jets(4000), seed=0, cpu=True).fit().eval()
+        right.append(jet_classifier().accuracy(model.sample(600, seed=1, condition=label), label))
+    measured(
+        "lagan",
+        "jets of the class asked for, by an outside classifier",
+        figure=right[0],
+        twin=right[1],
+        bar=0.7,
+        better="higher",
+    )
