@@ -116,6 +116,18 @@ def test_intervals_of_distances_hold_their_value_and_shrink() -> None:
     assert widths[3] < widths[1] / 1.8
 
 
+def test_intervals_of_distances_are_as_wide_as_fresh_draws_vary() -> None:
+    """Of 60 pairs of clouds, the spread of the distances against the mean width that eight pairs' bootstrap gives."""
+    pairs = [(torch.randn(100, 3), torch.randn(100, 3) * 1.3 + 0.3) for _ in range(60)]
+    kid = lambda real, fake, **more: intervals.of_kid(clouds.kid(real, fake), real, fake, **more)
+    for measure, interval in ((frechet_distance, intervals.of_frechet), (clouds.kid, kid)):
+        spread = torch.tensor([measure(*pair) for pair in pairs]).std().item()
+        bounds = torch.tensor([interval(*pair, resamples=40) for pair in pairs[:8]])
+        width = (bounds[:, 1] - bounds[:, 0]).mean().item()
+        print(width / (2 * 1.96 * spread))
+        assert 0.6 < width / (2 * 1.96 * spread) < 1.7
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
