@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 
 import gencore
 from gencore.data import ring
-from gencore_gan.ensembles.adagan import Round, begin_round, boosting_weights, threshold
+from gencore.data.source import epoch_order
+from gencore_gan.ensembles.adagan import AdaGAN, AdaGANConfig, Round, begin_round, boosting_weights, threshold
 
 
 @pytest.mark.parametrize("beta", [0.5, 0.2, 0.05])
@@ -84,3 +86,41 @@ def test_the_stages_of_a_recipe() -> None:
     source, model = ring(num_examples=400), recipe.model(recipe.config)
     assert recipe.stages[2].data(source, model) is not source
     assert gencore.recipe("adagan", boost=False).stages[2].data(source, model) is source
+
+
+MODES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+
+
+class Begun(AdaGAN):
+    """Its first three components stand on three of four modes."""
+
+    def __init__(self, config: AdaGANConfig) -> None:
+        super().__init__(config)
+        for generator, mode in zip(self.generators, MODES[:3], strict=False):
+            generator[0].weight.data = 0.1 * torch.eye(2)
+            generator[0].bias.data = mode.clone()
+
+
+@pytest.mark.behaviour
+def test_the_next_round_learns_what_the_mixture_has_not(measured: Any) -> None:
+    """A ring of four modes of which the mixture has three; 200 steps of the fourth round's classifier. The share of the
+    fourth mode in the first epoch of the data that the fourth component then learns. The twin is bagging, on the plain
+    data. A component that has only begun, after 800 steps of such data, is drawn to the mode and not yet on it."""
+    source, shares = ring(8000, num_modes=4, std=0.1), []
+    for boost in (True, False):
+        recipe = gencore.recipe("adagan", num_components=4, classifier_steps=200, boost=boost)
+        classifier, component = recipe.stages[-2:]
+        recipe = dataclasses.replace(recipe, model=Begun, stages=(classifier,))
+        model = gencore.Trainer(recipe, source, seed=0, cpu=True).fit().eval()
+        assert component.data is not None
+        view = component.data(source, model)
+        labels = view.fetch(epoch_order(view, 0, 0))["label"]
+        shares.append((labels == 3).float().mean().item())
+    measured(
+        "adagan",
+        "share of the mode that the mixture lacks in the data of the next round",
+        figure=shares[0],
+        twin=shares[1],
+        bar=0.6,
+        better="higher",
+    )
