@@ -27,6 +27,13 @@ def test_pairs_by_hand() -> None:
     assert [vocabulary[token] for token in tokens] == ["ab", "\u0120ab", "b"]
 
 
+def test_the_earliest_pair_is_joined_first() -> None:
+    """abc is ab and c, since ab was learned before bc; what the tokens before it cut into three is never made."""
+    vocabulary = (*sorted(letters()), "ab", "bc", "abc", "xyz", END)
+    assert merges_of(vocabulary) == [("a", "b"), ("b", "c"), ("ab", "c")]
+    assert [vocabulary[token] for token in encode("abcxyz", vocabulary)] == ["abc", "x", "y", "z"]
+
+
 @pytest.mark.parametrize("size", [257, 270, 320])
 def test_every_text_there_and_back(size: int) -> None:
     vocabulary = learned(TEXT, size)
