@@ -139,7 +139,7 @@ def test_selecting_labelling_and_selecting_again(
     )
 
 
-@pytest.mark.parametrize("by", ["clusters", "random"])
+@pytest.mark.parametrize("by", ["k-centre", "clusters", "random"])
 def test_other_choices(app: typer.Typer, autoencoder: str, tmp_path: Path, by: str) -> None:
     """Of the training part, by number where there are no files; never twice."""
     out = tmp_path / "labels.csv"
