@@ -25,7 +25,7 @@ def train(
     system: Annotated[str | None, typer.Argument(help="The system to train; none with --resume.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="digits, mnist:DIRECTORY, a folder of images, or a .npy or .npz file.")
+        str | None, typer.Option(help="digits, mnist:DIRECTORY, a folder of images, or a .npy, .npz or .hdf5 file.")
     ] = None,
     second_data: Annotated[
         str | None, typer.Option(help="Data of a second domain, as --data; unpaired with the first.")
@@ -50,6 +50,10 @@ def train(
         int, typer.Option(help="Iterations between sample grids, beside those at 1, 10 and 100.")
     ] = 1000,
     log_every: Annotated[int, typer.Option(help="Iterations between lines of metrics.jsonl.")] = 50,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(help="Iterations between losses of the data's test part; each costs about 1.5 iterations."),
+    ] = None,
     keep: Annotated[int, typer.Option(help="Checkpoints to keep.")] = 2,
     accumulation: Annotated[int, typer.Option(help="Batches added up for one step.")] = 1,
     precision: Annotated[Literal["no", "bf16"], typer.Option(help="Mixed precision.")] = "no",

@@ -24,6 +24,8 @@ GONE = 0.01
 EXPLODED = 1e3
 """A gradient beside the largest of the stage's first three fifths: growing 40 times over is nothing unusual for a game.
 """
+SHARED = 0.5
+"""What held-out data must gain beside the training data."""
 RISEN = 0.5
 """The loss has given back this share of what it had gained."""
 
@@ -42,14 +44,39 @@ def stopped(lines: Lines) -> Finding:
 def loss_rising(lines: Lines) -> Finding:
     """A loss that one phase alone minimises fell, and has risen again, by more than it swings from line to line."""
     for name, values in _alone(lines).items():
-        first, last = _fifths(values)
-        best = min(median(window) for window in _windows(values))
-        swing = median(abs(b - a) for a, b in pairwise(values))
-        gained = max(first - best, 0.0)
-        measured = f"{name} was {first:.4g}, at best {best:.4g}, now {last:.4g}"
-        if last - best > max(RISEN * gained, 2 * swing):
-            return Finding(True, measured)
-    return Finding(False, measured)
+        finding = _risen(name, values)
+        if finding.found:
+            break
+    return finding
+
+
+def _risen(name: str, values: Sequence[float]) -> Finding:
+    """Whether the last fifth has given back `RISEN` of what the best fifth had gained over the first."""
+    first, last = _fifths(values)
+    best = min(median(window) for window in _windows(values))
+    swing = median(abs(b - a) for a, b in pairwise(values))
+    measured = f"{name} was {first:.4g}, at best {best:.4g}, now {last:.4g}"
+    return Finding(last - best > max(RISEN * max(first - best, 0.0), 2 * swing), measured)
+
+
+def overfitting(lines: Lines) -> Finding:
+    """Of a phase that trains alone, the held-out loss has fallen by less than `SHARED` of what the training loss has,
+    or has risen again while the training loss has not."""
+    held = _metrics(lines, "")
+    losses = {(stage, name): v for (stage, name), v in held.items() if name.startswith("heldout/")}
+    stages = [stage for stage, _ in losses]
+    alone = {key: values for key, values in losses.items() if stages.count(key[0]) == 1}
+    if not alone:
+        raise NotJudgedError("the log has no held-out loss of a phase that trains alone: train with --evaluate-every")
+    (stage, name), values = list(alone.items())[-1]
+    _need("x" if len(values) >= LEAST_LINES else "")
+    own = held[stage, f"{name.removeprefix('heldout/')}/loss"]
+    gained, training = (numbers[0] - _fifths(numbers)[1] for numbers in (values, own))
+    risen = _risen(name, values).found and not _risen("", own).found
+    return Finding(
+        risen or gained < SHARED * training,
+        f"{name} fell by {gained:.4g} from its first line, the training loss by {training:.4g}; the bar is {SHARED}",
+    )
 
 
 def gradient_exploded(lines: Lines) -> Finding:

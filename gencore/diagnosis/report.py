@@ -50,6 +50,11 @@ CHECKS = (
         "Lower the learning rate (--set learning_rate=...), or enlarge the batch.",
     ),
     Check(
+        "overfitting",
+        lambda run: of_log.overfitting(run.lines),
+        "Stop where the held-out loss was lowest (--steps), take more data, or a smaller network.",
+    ),
+    Check(
         "gradient-exploded",
         lambda run: of_log.gradient_exploded(run.lines),
         "Lower the learning rate, or hold the network's slope: a gradient penalty, spectral normalisation.",

@@ -17,7 +17,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gencore.conditions import Image
 from gencore.errors import GencoreError, NonFiniteError, PluginError
@@ -155,7 +155,8 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
         publish=lambda trainer: publish(trainer, settings, out, stopper),
     )
     # Pictures may take minutes: the checkpoint comes before them, and a signal ends them.
-    trainer = make_trainer(settings, source, initial, (log, bar, stopper, keeper, grids))
+    looks = (log, bar, stopper, keeper, grids)
+    trainer = make_trainer(settings, source, initial, (*_heldout(settings, source), *looks))
     main = trainer.accelerator.is_main_process
     with stopper:
         try:
@@ -180,6 +181,17 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
             publish(trainer, settings, out, stopper)  # resumed at its end: the kill may have come before this
         trainer.close()
     return trainer.stop or stopper.received  # one that came while the last pictures were drawn has left them out
+
+
+def _heldout(settings: RunSettings, source: Any) -> tuple[Any, ...]:
+    """What looks at the data's test part, where that is asked for."""
+    from gencore.training.heldout import HeldOut, check_alone, check_apart
+
+    if settings.evaluate_every is None:
+        return ()
+    check_alone(shard=settings.shard)
+    heldout = check_apart(open_data(settings, split="test"), source)
+    return (HeldOut(heldout, every=settings.evaluate_every, log_every=settings.log_every, seed=settings.seed),)
 
 
 def _initial(settings: RunSettings, out: Path) -> Any:
@@ -213,13 +225,14 @@ def make_trainer(settings: RunSettings, source: Any, initial: Any, callbacks: tu
     return trainer
 
 
-def open_data(settings: RunSettings) -> Any:
+def open_data(settings: RunSettings, *, split: Literal["train", "test"] = "train") -> Any:
     """The source that the settings name, or the system's own."""
     from gencore.data import open_source
 
     return open_source(
         settings.data or _default_data(settings.system),
         image_size=settings.image_size,
+        split=split,
         skip_corrupt=settings.skip_corrupt,
         data_range=settings.data_range,
         condition=settings.condition,

@@ -24,6 +24,7 @@ CHANGEABLE = (
     "checkpoint_every",
     "sample_every",
     "log_every",
+    "evaluate_every",
     "keep",
     "tracker",
 )
@@ -53,6 +54,8 @@ class RunSettings:
     checkpoint_every: int = 1000
     sample_every: int = 1000
     log_every: int = 50
+    evaluate_every: int | None = None
+    """Iterations between losses of the data's test part (gencore.training.heldout); None: never."""
     keep: int = 2
     accumulation: int = 1
     precision: Literal["no", "bf16"] = "no"
@@ -64,7 +67,7 @@ class RunSettings:
         for name in ("checkpoint_every", "sample_every", "log_every", "keep", "accumulation"):
             if getattr(self, name) < 1:
                 raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("steps", "batch_size", "image_size"):
+        for name in ("steps", "batch_size", "image_size", "evaluate_every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
         if self.seed < 0:

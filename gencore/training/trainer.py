@@ -174,6 +174,11 @@ class Trainer:
         return (self._run or self._begin()).batches.source
 
     @property
+    def objective(self) -> Objective:
+        """That of the stage under way, with its state."""
+        return (self._run or self._begin()).objective
+
+    @property
     def iteration(self) -> int:
         """Iterations done, over all stages."""
         return sum(stage.steps for stage in self.recipe.stages[: self.stage_index]) + self.step

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import gencore
 from gencore import Adam
-from gencore.data import open_source
+from gencore.data import arrays, open_source
 from gencore.diagnosis import of_log
 from gencore.diagnosis.finding import NotJudgedError
 from gencore.errors import NonFiniteError
+from gencore.training.heldout import HeldOut
 from gencore.training.metrics_log import MetricsLog, read_log
 
 Lines = list[dict[str, Any]]
@@ -96,6 +99,20 @@ def test_and_the_gradient_explode(steep_descent: Lines, sound_descent: Lines, so
     assert of_log.gradient_exploded(steep_descent).found
     assert not of_log.gradient_exploded(sound_descent).found
     assert not of_log.gradient_exploded(sound_game).found
+
+
+@pytest.mark.parametrize(("examples", "learnt_by_heart"), [(8, True), (1000, False)])
+def test_few_examples_are_learnt_by_heart(examples: int, learnt_by_heart: bool, tmp_path: Path) -> None:
+    made = gencore.recipe("vae", steps=300, hidden=(64,), batch_size=8, learning_rate=3e-3)
+    held = HeldOut(open_source("digits", split="test"), every=10, log_every=10, seed=0)
+    log = MetricsLog(tmp_path / "metrics.jsonl", every=10)
+    few = open_source("digits").fetch(torch.arange(examples))
+    gencore.Trainer(made, arrays(few["x"]), cpu=True, callbacks=(held, log)).fit()
+    lines = read_log(log.path)[0]
+    assert of_log.overfitting(lines).found is learnt_by_heart
+    assert not of_log.loss_rising(lines).found
+    with pytest.raises(NotJudgedError, match="--evaluate-every"):
+        of_log.overfitting([{k: v for k, v in line.items() if "heldout" not in k} for line in lines])
 
 
 def test_a_loss_without_a_floor_is_not_saturated(trained: Callable[..., Lines]) -> None:

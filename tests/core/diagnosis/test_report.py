@@ -41,7 +41,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_sound_run_has_none_of_the_failures(vae: Path) -> None:
     found = verdicts(Evidence(vae))
-    assert len(found) == len(CHECKS) == 14
+    assert len(found) == len(CHECKS) == 15
     assert {name for name, verdict in found.items() if verdict == "found"} <= {"few-classes"}
     assert {name for name, verdict in found.items() if verdict == "fine"} >= {
         "not-a-number",

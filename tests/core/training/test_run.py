@@ -33,7 +33,7 @@ SETTINGS = st.builds(
     condition=st.none() | WORD,
     precision=st.sampled_from(["no", "bf16"]),
     tracker=st.sampled_from(["none", "tensorboard"]),
-    **dict.fromkeys(("steps", "batch_size", "image_size"), st.none() | COUNT),
+    **dict.fromkeys(("steps", "batch_size", "image_size", "evaluate_every"), st.none() | COUNT),
     **dict.fromkeys(("checkpoint_every", "sample_every", "log_every", "keep", "accumulation"), COUNT),
     **dict.fromkeys(("skip_corrupt", "compile", "shard"), st.booleans()),
 )
@@ -191,9 +191,9 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CaughtError) as caught:
         run.train(chosen, tmp_path, quiet=True)
     (recipe, given_source), options = caught.value.args
-    plainly = {"data_range": None, "condition": None, "second": None}
+    plainly = {"data_range": None, "condition": None, "second": None, "split": "train"}
     wanted = {"image_size": 5, "skip_corrupt": True, "data_range": (0.0, 9.0), "condition": "c", "second": "another"}
-    assert opened == [("folder", wanted)]
+    assert opened == [("folder", {**wanted, "split": "train"})]
     assert given_source is source
     assert recipe.stages[0].steps == 3
     callbacks = {type(callback): callback for callback in options.pop("callbacks")}
