@@ -25,7 +25,7 @@ def sample(
     n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 64,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="A .png grid, .wav or .txt, as the model draws, or .npy for the numbers."),
+        typer.Option("-o", "--output", help="A .png, .wav, .txt or .mid, as the model draws, or .npy for the numbers."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     label: Annotated[
@@ -55,8 +55,7 @@ def sample(
 ) -> None:
     """Draw samples from a trained model: pictures, sound, or text, which goes to the terminal without -o."""
     import gencore
-    from gencore.training.callbacks import SamplingBar
-    from gencore.training.run import is_first_process
+    from gencore.training.progress import SamplingBar, is_first_process
 
     loaded = gencore.from_pretrained(model)
     asked = asked_condition(loaded, model, label, condition)

@@ -1,7 +1,8 @@
-"""What a training, or a sampling, shows of itself while it runs."""
+"""What a training, or a sampling, shows of itself while it runs. Imported by `gencore sample`: it needs no torch."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -112,6 +113,11 @@ class SamplingBar:
             self.progress.add_task("sampling")
         self.progress.update(self.progress.task_ids[0], completed=self.done + step, total=self.batches * steps)
         self.done += steps if step == steps else 0
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, as torchrun and accelerate launch number them."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _label(trainer: Trainer) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from gencore.conditions import Image
 from gencore.errors import GencoreError, NonFiniteError, PluginError
 from gencore.paths import user_path
 from gencore.training import directory
+from gencore.training.progress import is_first_process as is_first_process
 from gencore.training.settings import RunSettings as RunSettings
 from gencore.training.settings import lasting, lasting_model, load_fingerprint, store
 from gencore.training.settings import load_settings as load_settings
@@ -275,11 +275,6 @@ def numbered(names: tuple[str, ...], most: int = 20) -> str:
     """ "cat=0, dog=1": at most so many."""
     listed = [f"{name}={number}" for number, name in enumerate(names[:most])]
     return ", ".join([*listed, *([f"and {len(names) - most} more"] if len(names) > most else [])])
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that writes, as torchrun and accelerate launch number them."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def publish(trainer: Any, settings: RunSettings, out: Path, stopper: Any = None) -> None:

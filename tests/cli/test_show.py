@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 import types
 import warnings
@@ -175,3 +177,20 @@ def test_fewer_than_one_is_refused(words: list[str], n: str, tmp_path: Path, mon
     assert isinstance(result.exception, ValueError), result.output
     assert re.search(rf"\bn\b is {n}|limit is {n}", str(result.exception)), result.exception
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_main_job_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Sampling from a bundled model: what a user waits for beyond torch."""
+    code = (
+        "import sys; import torch; before = set(sys.modules); from gencore.cli.app import app;"
+        "app(['sample', 'dcgan-mnist', '-n', '2', '-o', sys.argv[1]], standalone_mode=False);"
+        "print(' '.join(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()} | set(done.stdout.split())
+    assert (tmp_path / "a.png").is_file()
+    heavy = {"accelerate", "huggingface_hub", "torch.distributed.fsdp", "torch._inductor", "torch._dynamo", "sympy"}
+    assert loaded & heavy == set()
+    assert "gencore_vae.conv_vae" not in loaded
