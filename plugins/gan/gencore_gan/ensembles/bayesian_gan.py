@@ -8,8 +8,9 @@ sampled by SGHMC (gencore_gan.parts.sghmc), `num_generators` chains at once; eve
 are kept, the last `chain_length` of each. Samples come from all kept states, each as often: the integral over theta.
 
 Deviations: the critic's weights are not sampled but fitted by Adam, to data against all chains; small fully connected
-networks. With the noise off the chains still differ, since the critic moves: only the identities of the sampler test
-its noise.
+networks. With the noise off the chains still differ, since the critic moves: what the noise does is tested with a
+critic that stands still. On the ring, with the defaults, 0.44 of the samples lie on a mode, and 0.80 with the noise off
+(3000 steps, seed 0).
 """
 
 from __future__ import annotations
