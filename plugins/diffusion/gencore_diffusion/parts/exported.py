@@ -44,9 +44,7 @@ def step_graph(model: Any, sampler: Any) -> tuple[Step, Callable[..., Tensor], d
     Raises GencoreError for a sampler that evaluates the model otherwise than once a step, for guidance and thresholds,
     and for a model that learns its variance.
     """
-    from gencore_diffusion.samplers.sampling import OneStepSampler
-
-    if not isinstance(sampler, OneStepSampler):
+    if not (hasattr(sampler, "step") and hasattr(sampler, "stepper")):
         raise GencoreError(f"{type(sampler).__name__} takes more than one evaluation a step: export ddim or euler.")
     if sampler.guidance != 1.0 or sampler.threshold is not None:
         raise GencoreError("A step is exported without guidance and without a threshold: leave both out.")
