@@ -227,10 +227,12 @@ def _shares(names: tuple[str, ...]) -> Callable[[Job], list[Figure]]:
     def of_job(job: Job) -> list[Figure]:
         made = clouds_of(job)
         n = min(len(made.real), len(made.fake))
+        fewer = {"real_rows": f"{n} drawn by seed {job.options.seed}"} if n < len(made.real) else {}
+        counts = {"n_real": n, "n_samples": n, "neighbours": clouds.NEIGHBOURS[names[0]]}
         equal = dataclasses.replace(
             made,
             fake=made.fake[:n],
-            measured={**made.measured, "n_real": n, "n_samples": n, "neighbours": clouds.NEIGHBOURS[names[0]]},
+            measured={**made.measured, **fewer, **counts},
             drawn={**made.drawn, "interval": f"bootstrap, {RESAMPLES} resamples"},
         )
         found = clouds.shares(made.real[:n], made.fake[:n])

@@ -94,6 +94,24 @@ def test_provenance_is_whole(flat: object) -> None:
     assert evaluate(made, digits("test"), metrics=("kid",), extractor=flat, options=FEW).model != report.model
 
 
+def test_shares_are_of_as_many_real_examples_as_samples(flat: object) -> None:
+    """And say which: another seed takes others, and forbids a ranking."""
+    made = model("gan", hidden=[8])
+    reports = [
+        evaluate(
+            made,
+            digits("test"),
+            metrics=("precision-recall",),
+            extractor=flat,
+            options=dataclasses.replace(FEW, seed=s),
+        )
+        for s in (0, 1)
+    ]
+    assert reports[0].figures[0].measured["n_real"] == 32
+    assert reports[0].figures[0].measured["real_rows"] == "32 drawn by seed 0"
+    assert set(compare(*reports)[0].forbids) == {"real_rows"}
+
+
 def test_the_reference_is_a_draw_and_not_the_first_rows() -> None:
     source = digits("test")
     drawn = Reference.draw(source, split="test", n=50)
