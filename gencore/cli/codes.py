@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Data, Model, Seed
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def embed(
     np.save(buffer, codes.z.numpy(), allow_pickle=False)
     atomic_write(output, buffer.getvalue())
     atomic_write(output.with_suffix(".csv"), table(("index", "file_name", "label", "class"), rows))
-    typer.echo(f"Wrote {len(names)} codes of {codes.z.shape[1]} numbers to {output}, names to {output.stem}.csv.")
+    say(f"Wrote {len(names)} codes of {codes.z.shape[1]} numbers to {output}, names to {output.stem}.csv.")
 
 
 def retrieve(
@@ -97,9 +98,9 @@ def retrieve(
         if name == "trained":
             names = example_names(source, batch["index"])
             for place, (file, gap, label) in enumerate(zip(names, gaps.tolist(), labels, strict=True), 1):
-                typer.echo(f"{place:3} {file}{label} at {gap:.4g}")
+                say(f"{place:3} {file}{label} at {gap:.4g}")
     save_grid(torch.cat(rows).clamp(-1, 1), output, columns=k + 1)
-    typer.echo(f"Wrote the {k} nearest of {len(source)} to {output}: by codes, by random weights, by raw pixels.")
+    say(f"Wrote the {k} nearest of {len(source)} to {output}: by codes, by random weights, by raw pixels.")
 
 
 def _nearest(encoder: Any, x: Tensor, source: Source, k: int, metric: Any) -> tuple[Tensor, Tensor, list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gencore.cli.options import Model, Quiet, Seed
-from gencore.cli.show import print_rows, shown
+from gencore.cli.show import print_rows, say, shown
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def evaluate(
         atomic_write(json, report.to_json().encode())
     _print(report)
     if json is not None:
-        typer.echo(f"Wrote {json}.")
+        say(f"Wrote {json}.")
 
 
 def compare(
@@ -103,7 +103,7 @@ def compare(
     reports = read(a), read(b)
     found = compare_reports(*reports)
     for letter, report in zip("AB", reports, strict=True):
-        typer.echo(f"{letter}: {shown(str(report.model.get('name', '?')))} (gencore {shown(report.gencore)})")
+        say(f"{letter}: {shown(str(report.model.get('name', '?')))} (gencore {shown(report.gencore)})")
     rows = [(c.name, *(f"{value:.6g}" for value in c.values), c.verdict) for c in found]
     print_rows("Figures", ("figure", "A", "B", "verdict"), rows, False)
     _print_fields("Different, and allowed to be", found, "differs")
@@ -148,9 +148,9 @@ def _print(report: Report) -> None:
     for figure in report.figures:
         others = {name: value for name, value in figure.beside.items() if name not in HALVES}
         if others:
-            typer.echo(f"{figure.name}: " + ", ".join(f"{shown(k)} {v:.6g}" for k, v in others.items()))
+            say(f"{figure.name}: " + ", ".join(f"{shown(k)} {v:.6g}" for k, v in others.items()))
     for name, why in report.left_out.items():
-        typer.echo(f"left out {name}: {shown(why)}")
+        say(f"left out {name}: {shown(why)}")
     fields = dict.fromkeys(field for figure in report.figures for field in (*figure.measured, *figure.drawn))
     print_rows("How they came about", ("field", "value"), [(name, _values(report, name)) for name in fields], False)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gencore.cli.options import Model
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 
@@ -42,7 +43,7 @@ def export_command(
     loaded = gencore.from_pretrained(model)
     graph = graph_of(loaded, part=part, sampler=sampler, steps=steps)
     found = export(graph, output, described={"model": model, "system": loaded.system})
-    typer.echo(
+    say(
         f"Wrote the {graph.part} of {model} to {output}, and {output.with_suffix('.json').name} beside it.\n"
         f"Over {found.examples} seeds ONNX Runtime differs by {found.max_difference:.2g} at most "
         f"({found.max_relative_difference:.2g} relative). An example takes it {found.milliseconds_onnxruntime:.3g} ms, "

@@ -10,7 +10,7 @@ import typer
 
 from gencore.cli.codes import open_part, sizes_of
 from gencore.cli.options import Data, Json, Model, Seed
-from gencore.cli.show import print_rows
+from gencore.cli.show import print_rows, say
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _of_classes(source: Source, words: str) -> Source:
 
 def _say(sentence: str, as_json: bool) -> None:
     if not as_json:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _share(mean: float, spread: float) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from gencore.cli.codes import open_part
 from gencore.cli.options import Model, Seed
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def augment(
             (output / folder).mkdir(parents=True, exist_ok=True)
             atomic_write(output / folder / name, buffer.getvalue())
         count += len(names)
-    typer.echo(f"Wrote {count} pictures to {output} ({method}).")
+    say(f"Wrote {count} pictures to {output} ({method}).")
 
 
 def select(
@@ -116,7 +117,7 @@ def select(
     for place in chosen.tolist():
         rows[names[place]] = {"label": "", "by": by}
     atomic_write(output, label_list(rows))
-    typer.echo(f"Wrote {len(chosen)} new rows of {len(rows)} to {output}. Fill in the column label.")
+    say(f"Wrote {len(chosen)} new rows of {len(rows)} to {output}. Fill in the column label.")
 
 
 def _choose(z: Tensor, names: list[str], rows: dict[str, Any], n: int, by: str, seed: int) -> Tensor:
@@ -171,7 +172,7 @@ def _sort(source: Source, rows: dict[str, Any], folder: Path) -> None:
     if not known:
         raise GencoreError(f"--into is {folder}, but nothing has a label yet: give the filled-in list by --labelled.")
     sort_into_classes(source, known, folder)
-    typer.echo(f"Copied {len(known)} files in {len(set(known.values()))} classes to {folder}.")
+    say(f"Copied {len(known)} files in {len(set(known.values()))} classes to {folder}.")
 
 
 def _places(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gencore.cli.options import Model
+from gencore.cli.show import say
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 
@@ -47,7 +48,7 @@ def voice(
         raise GencoreError(f"{through} makes no sound of spectrograms of {shape}; expected a wavenet trained on such.")
     made = converted(loaded, said, speaker, maker)
     save_sound(made[None], user_path(output), rate=SAMPLE_RATE)
-    typer.echo(f"Wrote {len(made) / SAMPLE_RATE:.2f} s to {output}.")
+    say(f"Wrote {len(made) / SAMPLE_RATE:.2f} s to {output}.")
 
 
 def converted(model: Any, said: Tensor, speaker: int, maker: Any = None) -> Tensor:

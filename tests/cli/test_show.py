@@ -134,6 +134,14 @@ def test_a_card_holds_no_sign_that_steers_a_terminal() -> None:
     assert is_text(text)
 
 
+def test_commands_print_through_one_function() -> None:
+    """`say`, but for what holds no foreign text: the version."""
+    folder = Path(show.__file__).parent
+    raw = re.compile(r"typer\.echo\(|(?<![.\w])print\(")
+    printing = {path.name for path in folder.glob("*.py") if raw.search(path.read_text())}
+    assert printing == {"show.py", "app.py"}
+
+
 def test_the_terminal_sees_no_escape_of_a_name(tmp_path: Path) -> None:
     """Through the whole command line: an error about a file, and a licence in the index."""
     result = CliRunner().invoke(app, ["sample", f"./{EVIL}", "-n", "1"])
