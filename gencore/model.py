@@ -133,8 +133,9 @@ class Model(nn.Module):
                 raise GencoreError(f"{type(self).__name__} cannot do without its condition.")
             return None
         if given is not None:
-            named = isinstance(given, str) and isinstance(kind, ClassLabel)
-            return kind.check(kind.parse(given) if named else given, n)
+            if isinstance(given, str) and isinstance(kind, ClassLabel):
+                given = kind.parse(given)
+            return kind.check(given, n)
         return kind.in_turn(start, n) if isinstance(kind, ClassLabel) else kind.draw(Noise(0, start, n))
 
     def choose_sampler(self, sampler: Sampler | str | None, options: Mapping[str, Any]) -> Sampler:
