@@ -81,8 +81,8 @@ class Named(nn.Module):
 
 
 def test_whose_logits(vectors: InMemory) -> None:
-    """A judge by which the model classifies is attacked itself; another is a critic, and a probe on the codes stands in,
-    through which gradients reach x."""
+    """A judge by which the model classifies is attacked itself; another is a critic, and a probe on the codes, which
+    gradients pass, stands in."""
     assert target_of(Named(), vectors).whose == "own"
     critic = target_of(Named(judged=torch.arange(2.0)), vectors)
     assert critic.whose == "probe"
