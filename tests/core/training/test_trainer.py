@@ -290,9 +290,7 @@ def test_a_batch_key_that_nobody_declared_is_refused_by_name() -> None:
     made = recipe(product, phase("critic"))
     gencore.Trainer(made, source).fit()
     source.extra = {"labels": torch.zeros(made.batch_size)}
-    with pytest.raises(
-        GencoreError, match=r"key 'labels', which nobody declared. Did you mean 'label'"
-    ):
+    with pytest.raises(GencoreError, match=r"key 'labels', which nobody declared. Did you mean 'label'"):
         gencore.Trainer(made, source).fit()
     source.extra = {"label": torch.full((made.batch_size,), 3)}
     with pytest.raises(GencoreError, match="talkative: its 'label' does not fit"):
