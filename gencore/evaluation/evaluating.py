@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from gencore.conditions import of_batch
 from gencore.config import check
 from gencore.data.source import Source
 from gencore.errors import GencoreError
@@ -85,6 +87,40 @@ class Job:
         except GencoreError as error:
             raise NotApplicableError(str(error)) from error
         return self.model.choose_sampler(self.options.sampler, self.options.sampler_options)
+
+    def samples(self, sampler: Any) -> tuple[Tensor, Tensor | None]:
+        """`options.n` of the model, made once, under conditions that real examples have, and these.
+
+        Raises GencoreError for samples of another shape than the data, NotApplicableError for data without conditions.
+        """
+        if "samples" not in self.made:
+            self.made["samples"] = self._draw(sampler)
+        drawn: tuple[Tensor, Tensor | None] = self.made["samples"]
+        return drawn
+
+    def _draw(self, sampler: Any) -> tuple[Tensor, Tensor | None]:
+        model, options, condition = self.model, self.options, None
+        if model.condition is not None:
+            rows = torch.arange(options.n) % len(self.source)
+            batches = [self.source.fetch(part) for part in self.reference(None).rows[rows].split(500)]
+            if model.condition.key not in batches[0]:
+                raise NotApplicableError(
+                    f"the model is conditioned on {type(model.condition).__name__}, and {self.source.name} has no "
+                    f"{model.condition.key!r}."
+                )
+            condition = torch.cat([of_batch(model.condition, batch) for batch in batches])
+        samples = model.sample(
+            options.n,
+            seed=options.seed,
+            condition=condition,
+            sampler=sampler,
+            batch_size=options.batch_size,
+            callback=self.callback,
+        )
+        made, shape = tuple(samples.shape[1:]), tuple(self.source.shape)
+        if made != shape:
+            raise GencoreError(f"Samples have shape {made}, the data {shape}; expected the same.")
+        return samples.float().cpu(), condition
 
     def sampler_fields(self, sampler: Any) -> dict[str, Any]:
         """Its name and fields. What people ask for first is there though the sampler has no such thing."""

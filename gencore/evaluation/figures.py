@@ -4,6 +4,7 @@ frechet, kid, precision-recall, density-coverage   of samples, against real exam
 accuracy                                           of a classifier, on labelled examples
 nll                                                of a density: gencore.evaluation.densities
 psnr, ssim                                         of reconstructions, or of translations of pairs
+merit                                              what a field compares samples by: gencore.evaluation.merits
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gencore.conditions import of_batch
 from gencore.data.images import to_uint8
 from gencore.data.source import Source
 from gencore.errors import GencoreError, suggest
@@ -24,10 +24,9 @@ from gencore.evaluation.evaluating import RESAMPLES, Job, NotApplicableError, Op
 from gencore.evaluation.extractors import Extractor, bundled, numbers, weights_digest
 from gencore.evaluation.fidelity import WINDOW, psnr, ssim
 from gencore.evaluation.frechet import frechet_distance
+from gencore.evaluation.merits import merits
 from gencore.evaluation.reports import METHOD, Figure, Report
 from gencore.latent.codes import in_batches
-
-Measure = Callable[[Tensor, Tensor], float]
 
 
 def evaluate(
@@ -84,7 +83,7 @@ def _check_used(job: Job) -> None:
         *(["sampler"] if options.sampler else []),
         *(["extractor"] if job.extractor else []),
     ]
-    if given and "clouds" not in job.made:
+    if given and "samples" not in job.made:
         raise GencoreError(f"{', '.join(given)} is given, but no metric here draws samples. Leave it out.")
 
 
@@ -102,7 +101,7 @@ class Clouds:
         name: str,
         value: float,
         interval: tuple[float, float],
-        measure: Measure,
+        measure: intervals.Measure,
         *,
         lower: bool,
         beside: Mapping[str, float] | None = None,
@@ -138,7 +137,7 @@ def clouds_of(job: Job) -> Clouds:
     if min(len(reference) // 2, job.options.n) < 8:
         raise NotApplicableError(f"{len(reference)} real examples and {job.options.n} samples; expected 16 and 8.")
     real = reference.map(lambda batch: extractor.features(batch["x"]))
-    fake = extractor.features(_samples(job, sampler))
+    fake = extractor.features(job.samples(sampler)[0])
     measured = {
         "method": METHOD,
         "extractor": extractor.name,
@@ -168,35 +167,6 @@ def _fitting(job: Job) -> Extractor:
     return numbers()
 
 
-def _samples(job: Job, sampler: Any) -> Tensor:
-    """`options.n` of the model, under conditions that real examples have. Raises GencoreError for another shape."""
-    model, n = job.model, job.options.n
-    condition = None
-    if model.condition is not None:
-        rows = torch.arange(n) % len(job.source)
-        order = job.reference(None).rows[rows]
-        batches = [job.source.fetch(part) for part in order.split(500)]
-        if model.condition.key not in batches[0]:
-            raise NotApplicableError(
-                f"the model is conditioned on {type(model.condition).__name__}, and {job.source.name} has no "
-                f"{model.condition.key!r}."
-            )
-        condition = torch.cat([of_batch(model.condition, batch) for batch in batches])
-    samples = model.sample(
-        n,
-        seed=job.options.seed,
-        condition=condition,
-        sampler=sampler,
-        batch_size=job.options.batch_size,
-        callback=job.callback,
-    )
-    if tuple(samples.shape[1:]) != tuple(job.source.shape):
-        raise GencoreError(
-            f"Samples have shape {tuple(samples.shape[1:])}, the data {tuple(job.source.shape)}; expected the same."
-        )
-    return samples.float().cpu()
-
-
 def _frechet(job: Job) -> list[Figure]:
     made = clouds_of(job)
     resamples = job.options.resamples_of(made.real.shape[1])
@@ -206,7 +176,7 @@ def _frechet(job: Job) -> list[Figure]:
         made.figure(
             "FID" if extractor is not None and extractor.is_fid else "frechet",
             frechet_distance(made.real, made.fake),
-            intervals.of_frechet(made.real, made.fake, resamples=resamples, seed=job.options.seed),
+            intervals.of_distance(frechet_distance, made.real, made.fake, resamples=resamples, seed=job.options.seed),
             frechet_distance,
             lower=True,
             beside={f"n = {size}" if size != "limit" else "extrapolated": value for size, value in sizes.items()},
@@ -286,7 +256,7 @@ def _pictures(job: Job) -> tuple[Tensor, Tensor]:
     return made, true
 
 
-def _fidelity(name: str, measure: Measure, least: int) -> Callable[[Job], list[Figure]]:
+def _fidelity(name: str, measure: intervals.Measure, least: int) -> Callable[[Job], list[Figure]]:
     def of_job(job: Job) -> list[Figure]:
         made, true = _pictures(job)
         if min(made.shape[-2:]) < least:
@@ -313,4 +283,5 @@ METRICS: dict[str, Callable[[Job], list[Figure]]] = {
     "nll": _nll,
     "psnr": _fidelity("psnr", psnr, 1),
     "ssim": _fidelity("ssim", ssim, WINDOW),
+    "merit": merits,
 }

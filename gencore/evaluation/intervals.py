@@ -6,14 +6,16 @@ so its resampled values lie too high: their spread is taken, value +- 1.96 stand
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from gencore.evaluation.clouds import Kernels, kernel_parts
-from gencore.evaluation.frechet import frechet_distance
 
 Z = 1.96
 Interval = tuple[float, float]
+Measure = Callable[[Tensor, Tensor], float]
 
 
 def of_mean(values: Tensor, *, resamples: int, seed: int = 0) -> Interval:
@@ -25,15 +27,15 @@ def of_mean(values: Tensor, *, resamples: int, seed: int = 0) -> Interval:
     return low, high
 
 
-def of_frechet(real: Tensor, fake: Tensor, *, resamples: int, seed: int = 0) -> Interval:
-    """Of the Frechet distance of two clouds (N, D) and (M, D), both drawn anew."""
+def of_distance(measure: Measure, real: Tensor, fake: Tensor, *, resamples: int, seed: int = 0) -> Interval:
+    """Of a distance `measure` of two clouds, (N, ...) and (M, ...), both drawn anew; not below 0."""
     generator = torch.Generator().manual_seed(seed)
 
     def again(x: Tensor) -> Tensor:
         return x[torch.randint(len(x), (len(x),), generator=generator)]
 
-    found = [frechet_distance(again(real), again(fake)) for _ in range(resamples)]
-    low, high = _around(frechet_distance(real, fake), torch.tensor(found, dtype=torch.float64))
+    found = [measure(again(real), again(fake)) for _ in range(resamples)]
+    low, high = _around(measure(real, fake), torch.tensor(found, dtype=torch.float64))
     return max(0.0, low), high
 
 

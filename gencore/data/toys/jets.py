@@ -50,19 +50,19 @@ def deposit(momentum: Tensor, place: Tensor) -> Tensor:
     return torch.where(images > 0.5, images, 0.0).view(-1, SIZE, SIZE)
 
 
-def mass(images: Tensor) -> Tensor:
-    """The invariant mass of massless pixels at small angles, (N, 15, 15) to (N,) [GeV].
+def mass(images: Tensor, *, pixel: float = PIXEL) -> Tensor:
+    """The invariant mass of massless pixels at small angles, (N, H, W) to (N,) [GeV]; `pixel`: the side of one.
 
     m^2 = (sum pT) (sum pT r^2) - |sum pT r|^2.
     """
-    at = (torch.arange(SIZE) - SIZE // 2) * PIXEL
+    down, across = ((torch.arange(size) - size // 2) * pixel for size in images.shape[1:])
     total, by_row, by_column = images.sum((1, 2)), images.sum(2), images.sum(1)
-    second = by_row @ at**2 + by_column @ at**2
-    return (total * second - (by_row @ at) ** 2 - (by_column @ at) ** 2).clamp_min(0).sqrt()
+    second = by_row @ down**2 + by_column @ across**2
+    return (total * second - (by_row @ down) ** 2 - (by_column @ across) ** 2).clamp_min(0).sqrt()
 
 
 def hit_share(images: Tensor) -> Tensor:
-    """The share of pixels that are not exactly 0, (N, 15, 15) to (N,)."""
+    """The share of pixels that are not exactly 0, (N, H, W) to (N,)."""
     return (images > 0).float().mean((1, 2))
 
 

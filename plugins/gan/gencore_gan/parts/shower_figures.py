@@ -66,20 +66,12 @@ def widths(cells: Tensor, layers: Layers) -> Tensor:
     return rearrange(torch.stack(found, 1), "n (i d) -> n i d", d=2)
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Wasserstein-1 between the distributions of each column of a (N, ...) and b (M, ...): the mean distance of their
-    quantiles, of which as many are taken as the larger has rows. Raises GencoreError for other columns."""
-    check(a.shape[1:] == b.shape[1:], "b", tuple(b.shape), f"columns {tuple(a.shape[1:])}, as a has")
-    at = (torch.arange(max(len(a), len(b)), dtype=torch.float64) + 0.5) / max(len(a), len(b))
-    rows = [value.sort(0).values[(at * len(value)).long()] for value in (a, b)]
-    return (rows[0] - rows[1]).abs().mean(0)
-
-
 def figures(cells: Tensor, layers: Layers, asked: Tensor) -> dict[str, Tensor]:
-    """All of these by name: layer_fractions (N, L), response (N,), sparsity (N, L), widths (N, L, 2)."""
-    return {
-        "layer_fractions": layer_fractions(cells, layers),
-        "response": response(cells, asked),
-        "sparsity": sparsity(cells, layers),
-        "widths": widths(cells, layers),
-    }
+    """All of these by name, (N,) each: "response", and of layer i "layer i fraction", "layer i sparsity",
+    "layer i width eta", "layer i width phi"."""
+    found = {"response": response(cells, asked)}
+    of_each = {"fraction": layer_fractions(cells, layers), "sparsity": sparsity(cells, layers)}
+    of_each |= {f"width {name}": widths(cells, layers)[..., side] for side, name in enumerate(("eta", "phi"))}
+    for layer in range(len(layers)):
+        found |= {f"layer {layer} {name}": values[:, layer] for name, values in of_each.items()}
+    return found

@@ -40,6 +40,7 @@ from gencore.nn.dense import mlp
 from gencore.nn.minibatch import MinibatchDiscrimination
 from gencore.noise import GlobalNoise, NoiseSource
 from gencore_gan.parts.locally_connected import LocallyConnected
+from gencore_gan.parts.shower_figures import figures
 from gencore_gan.parts.two_rates import two_rates
 
 SYSTEM = SystemSpec(
@@ -218,6 +219,11 @@ class CaloGAN(Model):
         if condition is None:
             raise GencoreError("CaloGAN judges a shower by the energy asked for: give condition=...")
         return self.critic(x, condition)
+
+    def figures_of_merit(self, x: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+        """Of cells (N, all of them) and energies asked for (N, 1), both [GeV]: gencore_gan.parts.shower_figures."""
+        assert condition is not None
+        return figures(x, self.config.layout, condition)
 
 
 class EnergyMatched(Objective):

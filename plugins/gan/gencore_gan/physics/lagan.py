@@ -29,6 +29,7 @@ from gencore import Loss, Model, ModelConfig, Paper, Recipe, SystemSpec
 from gencore.adversarial.objective import condition_of
 from gencore.conditions import ClassLabel, Condition
 from gencore.config import check
+from gencore.data.toys.jets import hit_share, mass
 from gencore.errors import GencoreError
 from gencore.nn.labels import one_hot
 from gencore.nn.minibatch import MinibatchDiscrimination
@@ -150,6 +151,11 @@ class LAGAN(Model):
     def classify(self, x: Tensor) -> Tensor:
         """Images (N, H, W) -> the likeliest class of each, (N,) int64."""
         return self.critic(x)[1].argmax(1)
+
+    def figures_of_merit(self, x: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+        """Of images (N, H, W) [GeV], pixels 0.1 wide: the jet's transverse momentum and mass [GeV], the share of pixels
+        hit (section 5 of the paper)."""
+        return {"pT": x.sum((1, 2)), "mass": mass(x), "hit share": hit_share(x)}
 
 
 def flipped_loss(logits: Tensor, flips: Tensor) -> Tensor:
