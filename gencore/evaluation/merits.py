@@ -57,7 +57,16 @@ def merits(job: Job) -> list[Figure]:
     ]
 
 
-def _figure(name: str, real: Tensor, fake: Tensor, measured: dict, drawn: dict, *, resamples: int, seed: int) -> Figure:
+def _figure(
+    name: str,
+    real: Tensor,
+    fake: Tensor,
+    measured: dict[str, Any],
+    drawn: dict[str, Any],
+    *,
+    resamples: int,
+    seed: int,
+) -> Figure:
     def measure(a: Tensor, b: Tensor) -> float:
         return quantile_distance(a, b).item()
 
