@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gencore.training.callbacks import preview
 from tests.end_to_end import own_data
 from tests.plugins.translation.paired.esrgan_weights import weights
 
@@ -98,6 +99,7 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(preview, "__kwdefaults__", {**preview.__kwdefaults__, "n": 4})
     names: dict[str, object] = {"__name__": "page"}
     found = re.findall(r"^```(sh|python)\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert found
