@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
 }
 OTHER_OF: dict[tuple[str, str], Any] = {
     ("al-cgan", "data_shape"): (1, 16, 16),
+    ("gated-pixelcnn", "input_shape"): (3, 8, 8),
     ("al-cgan", "input_shape"): (5, 16, 16),
     ("dr-gan", "poses"): (-0.5, 0.5),
     ("cs-gan", "vocabulary"): tuple(f"word {number}" for number in range(15)),
@@ -72,6 +73,7 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("aae", "prior"): {"latent_dim": 2},
     ("autoencoder-classifier", "label_weight"): {"method": "joint"},
     ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
+    **{(system, "likelihood"): {"binarization": "none"} for system in ("beta-vae", "gumbel-softmax-vae", "iwae")},
     ("ddpm", "bins"): {"variance": "learned"},
     ("naive-monte-carlo", "num_samples"): {"estimator": "log of mean"},
 }
@@ -86,8 +88,14 @@ DERIVED = {
 }
 
 
-# Fields of a shared config that have one value here.
-FIXED = {("residual-vq-vae", "update")}
+# Fields of a shared config that have one value here, or others only where timm is installed.
+FIXED = {
+    ("residual-vq-vae", "update"),
+    ("semi-supervised-vae", "network"),
+    *((system, "likelihood") for system in ("bernoulli-vae", "pixel-vae")),
+    *((f"{kind}-autoencoder", "output") for kind in ("conv", "deep", "denoising", "linear")),
+    *((spec.name, "backbone") for spec in gencore.list_systems(family="representation")),
+}
 
 
 @functools.cache
@@ -189,7 +197,8 @@ def leaves(
 def networks(system: str, argument: str) -> list[dict[str, Any]]:
     """Arguments for each network that the system can be built of."""
     known = arguments_of(system)
-    names = get_args(known["network"].kind) if "network" in known and argument != "network" else ()
+    chosen = "network" in known and argument != "network" and (system, "network") not in FIXED
+    names = get_args(known["network"].kind) if chosen else ()
     return [{"network": name} for name in names] or [{}]
 
 
