@@ -13,15 +13,14 @@ import torch
 import typer
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from typer.testing import CliRunner
 
 import gencore
 from gencore.cli import codes, judging
 from gencore.data import digits, open_source
-from gencore.data.images import to_pil
 from gencore.errors import GencoreError
 from gencore.evaluation.verification import draw_pairs
 from gencore.latent import encode_all
+from tests.cli.running import run, save_digits
 
 
 @pytest.fixture
@@ -44,22 +43,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty digits of the test part: a folder "even" and a folder "odd"."""
-    folder = tmp_path_factory.mktemp("pictures")
-    batch = digits("test").fetch(torch.arange(40))
-    for k, (x, label) in enumerate(zip(batch["x"], batch["label"].tolist(), strict=True)):
-        place = folder / ("odd" if label % 2 else "even")
-        place.mkdir(exist_ok=True)
-        to_pil(x).save(place / f"d{k}.png")
-    return folder
-
-
-def run(app: typer.Typer, *words: object) -> str:
-    """What the command says. Its errors come through."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
+    return save_digits(tmp_path_factory.mktemp("pictures"), 40)
 
 
 def rows_of(app: typer.Typer, *words: object) -> list[dict[str, str]]:

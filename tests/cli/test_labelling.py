@@ -12,16 +12,15 @@ import pytest
 import torch
 import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 import gencore
 from gencore.cli import labelling
 from gencore.data import digits, open_source
-from gencore.data.images import to_pil
 from gencore.data.parts import at_most
 from gencore.errors import GencoreError
 from gencore.evaluation.probe import linear_probe
 from gencore.latent import encode_all, select_k_centre
+from tests.cli.running import run, save_digits
 
 
 @pytest.fixture
@@ -43,22 +42,7 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty digits: a folder "even" and a folder "odd"."""
-    folder = tmp_path_factory.mktemp("pictures")
-    batch = digits("test").fetch(torch.arange(30))
-    for k, (x, label) in enumerate(zip(batch["x"], batch["label"].tolist(), strict=True)):
-        place = folder / ("odd" if label % 2 else "even")
-        place.mkdir(exist_ok=True)
-        to_pil(x).save(place / f"d{k}.png")
-    return folder
-
-
-def run(app: typer.Typer, *words: object) -> str:
-    """What the command says. Its errors come through."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
+    return save_digits(tmp_path_factory.mktemp("pictures"), 30)
 
 
 def table(path: Path) -> list[dict[str, str]]:
