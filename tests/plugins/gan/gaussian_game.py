@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 
 import gencore
-from gencore.adversarial.objective import Adversarial
+from gencore.adversarial.objective import Adversarial, AdversarialLosses
 from gencore.data import arrays
 from gencore.optimizers import OptimizerConfig
 from gencore_gan.parts.networks import DenseGAN, DenseGANConfig
+
+GRID = torch.linspace(-2, 3, 101)[:, None]
+"""Where a critic is compared with the best one."""
 
 
 class Affine(nn.Module):
@@ -79,3 +82,10 @@ def distance(model: DenseGAN, *, shift: float, scale: float = 1.0) -> float:
     real = torch.cat([quantiles, others], 1)
     with torch.no_grad():
         return float(model.judge(real).mean() - model.judge(Affine(shift, scale)(real)).mean())
+
+
+def critic_error(losses: AdversarialLosses, best: Tensor) -> float:
+    """The largest, on GRID, from the best critic `best` (101,), of a critic between N(0, 1) and N(1, 1)."""
+    model = train_critic(Adversarial(losses), shift=1.0)
+    with torch.no_grad():
+        return (model.judge(GRID) - best).abs().max().item()

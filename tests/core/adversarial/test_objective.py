@@ -1,4 +1,4 @@
-"""The objective that the family shares, on a model whose loss can be worked out by hand."""
+"""The adversarial objective, on a model whose loss can be worked out by hand."""
 
 from __future__ import annotations
 
