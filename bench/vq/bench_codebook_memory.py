@@ -73,7 +73,7 @@ def test_no_distance_matrix(race: Any, update: str) -> None:
         {"gencore": our_step(book, latents), "all distances": textbook_step(book, latents)},
         error=lambda gradient: (gradient.double() - leaf.grad).abs().max() / leaf.grad.abs().max(),
         error_unit="rel. to the largest gradient",
-        tests="tests/plugins/vq/test_codebook.py",
+        tests="tests/plugins/vq/parts/test_codebook.py",
     )
     ours, textbook = (entry["peak_bytes"] for entry in row["contestants"])
     assert ours is not None, "peak memory can be measured on Linux only"

@@ -108,5 +108,5 @@ def test_training_step(race: Any, num_codes: int, compiled: bool) -> None:
         {"gencore": our_step(ours, x), "pythae": pythae_step(theirs, x)},
         error=lambda error: (error.double() - expected).abs(),
         error_unit="abs. of the squared error before the step",
-        tests="tests/plugins/vq/test_codebook.py",
+        tests="tests/plugins/vq/parts/test_codebook.py",
     )

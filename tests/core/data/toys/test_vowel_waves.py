@@ -1,4 +1,4 @@
-"""Vowels as waveforms. Their spectrograms: tests/plugins/vq/test_vq_speech.py."""
+"""Vowels as waveforms. Their spectrograms: test_vowels.py."""
 
 from __future__ import annotations
 

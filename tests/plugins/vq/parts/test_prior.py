@@ -1,4 +1,4 @@
-"""The prior over codes: a distribution, causal, and sampled as it scores."""
+"""The prior over codes: a distribution, causal, and sampled as it scores; also over two books."""
 
 from __future__ import annotations
 
@@ -66,3 +66,33 @@ def test_labels() -> None:
         model.sample(4, condition=3)
     with pytest.raises(GencoreError, match="takes a label"):
         gencore.recipe("vq-vae").stages[1].objective.loss(model, "prior", {"x": torch.zeros(2, 1, 8, 8)})
+
+
+def two_books() -> CodePrior:
+    torch.manual_seed(0)
+    made = CodePrior(num_codes=3, length=4, width=8, layers=2, num_classes=None, books=2)
+    for parameter in made.parameters():
+        parameter.data.normal_(0, 0.7)
+    return made.double().eval()
+
+
+def test_prior_over_two_books_sums_to_one() -> None:
+    made = two_books()
+    codes = torch.tensor(list(itertools.product(range(3), repeat=4)))
+    log_prob = -code_nats(made(codes[:, :-1]), codes).sum(1)
+    assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-9)
+
+
+def test_each_book_has_its_own_embeddings_and_logits() -> None:
+    """Places 0 and 1 belong to the first book, 2 and 3 to the second."""
+    made = two_books()
+    codes = torch.tensor([[1, 1, 1]])
+    before = made(codes)[0]
+    with torch.no_grad():
+        made.code.weight[3:] += torch.linspace(-1, 1, 8)
+        made.logits.bias[:3] += torch.tensor([1.0, 0.0, 0.0])
+    after = made(codes)[0]
+    shift = torch.tensor([1.0, 0.0, 0.0]).double()
+    torch.testing.assert_close(after[:2], before[:2] + shift)
+    torch.testing.assert_close(after[2], before[2])
+    assert not torch.allclose(after[3], before[3]), "place 3 sees the code of place 2, which is the second book's"

@@ -1,11 +1,10 @@
-"""Synthetic vowels, and the VQ-VAE that is told who speaks."""
+"""Synthetic vowels: formants, pitch, and spectrograms in decibels. As waveforms: test_vowel_waves.py."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-import gencore
 from gencore.data import Source, check_batch
 from gencore.data.spectrograms import HOP, SAMPLE_RATE, WINDOW, spectrogram
 from gencore.data.toys.vowels import CORNER, FORMANTS, LENGTH, SPEAKERS, resonances, synthesise, vowels
@@ -71,11 +70,6 @@ def test_frames_cover_the_clip() -> None:
     assert synthesise(torch.tensor([0]), torch.tensor([1]), seed=0).shape == (1, LENGTH)
 
 
-def model(**config: object) -> gencore.Model:
-    torch.manual_seed(0)
-    return gencore.create("speech-vq-vae", width=8, **config).eval()
-
-
 def test_decibels_are_those_of_a_sine() -> None:
     """A sine of mean square 0.01, in the middle of a band of 62.5 Hz, is at -20 dB there; a band holds the
     window's side bins too, up to 1.8 dB. Silence is at the floor."""
@@ -84,49 +78,3 @@ def test_decibels_are_those_of_a_sine() -> None:
     level = (spectrogram(sound[None])[0, :, 4:-4].amax(0) - 1) * 35
     assert ((level > -20.2) & (level < -18)).all()
     assert spectrogram(torch.zeros(1, LENGTH)).unique().tolist() == [-1.0]
-
-
-def test_the_decoder_hears_the_speaker_and_the_encoder_does_not() -> None:
-    made = model()
-    x = vowels(4).clips.x
-    codes = made.encode(x)
-    assert codes.shape == (4, 4)
-    speakers = torch.tensor([0, 1, 2, 3])
-    with torch.no_grad():
-        first, second = made.generate(codes, condition=speakers), made.generate(codes, condition=speakers.roll(1))
-    assert first.shape == x.shape
-    assert ((first - second).abs().flatten(1).amax(1) > 1e-4).all()
-    torch.testing.assert_close(made.convert(x, speakers), first)
-    untold = model(num_classes=None)
-    assert torch.equal(untold.generate(codes), untold.generate(codes, condition=speakers))
-
-
-def test_time_is_reduced_by_eight_and_bands_are_channels() -> None:
-    """A change of the first frames leaves the last codes alone; a code covers 22 frames at most."""
-    made = model(data_shape=[1, 64, 64])
-    x = vowels(2).clips.x.repeat(1, 1, 1, 2).requires_grad_()
-    latents = made.encoder(x)
-    assert latents.shape == (2, 16, 8)
-    (gradient,) = torch.autograd.grad(latents[0, :, 7].square().sum(), x)
-    reached = gradient[0, 0].abs().sum(0).nonzero().flatten()
-    assert reached.min() >= 64 - 22
-    assert (gradient[1] == 0).all()
-
-
-def test_wrong_speakers_are_refused() -> None:
-    made = model()
-    codes = torch.zeros(2, 4, dtype=torch.int64)
-    with pytest.raises(GencoreError, match="takes the speaker of every clip, from 0 to 3"):
-        made.generate(codes)
-    for wrong in (torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0]), torch.tensor([0.0, 1.0])):
-        with pytest.raises(GencoreError, match=r"\(2,\) integers from 0 to 3"):
-            made.generate(codes, condition=wrong)
-    objective = gencore.recipe("speech-vq-vae").stages[0].objective
-    with pytest.raises(GencoreError, match="there is none"):
-        objective.loss(made, "autoencoder", {"x": vowels(64).clips.x})
-
-
-@pytest.mark.parametrize("shape", [[1, 64, 30], [2, 64, 32], [1, 0, 32]])
-def test_clips_of_a_wrong_shape_are_refused(shape: list[int]) -> None:
-    with pytest.raises(GencoreError, match="multiple of 8"):
-        model(data_shape=shape)
