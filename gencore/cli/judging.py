@@ -33,7 +33,15 @@ def probe(
     test: Annotated[str | None, typer.Option(help="Other data of the same classes, to test on.")] = None,
     few: Annotated[
         list[int] | None,
-        typer.Option(help="Labels in all, evenly of every class; repeatable. 10 a class if not given."),
+        typer.Option(
+            help="Labels in all, evenly of every class; repeatable. Else 10 a class, where there are as many."
+        ),
+    ] = None,
+    attribute: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of the classes: a column of the folder's metadata, or a number that drawn data have."
+        ),
     ] = None,
     draws: Annotated[int, typer.Option(help="How often these few are drawn.")] = 5,
     k: Annotated[int, typer.Option("-k", help="Neighbours that vote.")] = 5,
@@ -42,22 +50,22 @@ def probe(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """What a model's codes know of the classes: fresh probes, beside random weights and raw data."""
+    """What codes know of the classes, or of an attribute: fresh probes, beside random weights and raw data."""
     import gencore
     from gencore.data.parts import at_most
     from gencore.evaluation.probing import probe_rows
 
     loaded: Any = gencore.from_pretrained(model)
-    fitted, held_out = (at_most(part, n, seed=seed) for part in _parts(loaded, data, test, seed))
-    counts = few if few else [10 * (fitted.num_classes or 1)]
-    rows = probe_rows(loaded, fitted, held_out, few=counts, draws=draws, k=k, nonlinear=nonlinear, seed=seed)
+    fitted, held_out = (at_most(part, n, seed=seed) for part in _parts(loaded, data, test, seed, attribute))
+    rows = probe_rows(loaded, fitted, held_out, few=few or None, draws=draws, k=k, nonlinear=nonlinear, seed=seed)
     columns = ["codes", "numbers", "labels", "linear", f"{k}-NN", *(["nonlinear"] if nonlinear else [])]
     cells = [
         [row.codes, str(row.dim), str(row.labels)]
         + [_share(*figures) for figures in (row.linear, row.knn, row.nonlinear) if figures is not None]
         for row in rows
     ]
-    _say(f"Accuracy on {len(held_out)} test examples of {test or data}.", as_json)
+    of = f", {attribute} told" if attribute else ""
+    _say(f"Accuracy on {len(held_out)} test examples of {test or data}{of}.", as_json)
     print_rows("probes", columns, cells, as_json)
 
 
@@ -148,11 +156,11 @@ def attack(
         _say(f"Wrote pictures at epsilon {epsilon[-1]:g} to {output}.", as_json)
 
 
-def _parts(model: Any, data: str, test: str | None, seed: int) -> tuple[Source, Source]:
+def _parts(model: Any, data: str, test: str | None, seed: int, attribute: str | None = None) -> tuple[Source, Source]:
     """What a judge is fitted to and tested on, of the size and the channels that the model takes."""
     from gencore.data.parts import train_and_test
 
-    return train_and_test(data, test=test, seed=seed, **sizes_of(model))
+    return train_and_test(data, test=test, attribute=attribute, seed=seed, **sizes_of(model))
 
 
 def _of_classes(source: Source, words: str) -> Source:

@@ -9,11 +9,15 @@ import math
 import torch
 from torch import Tensor
 
+from gencore.conditions import ClassLabel, Tokens
 from gencore.config import check
+from gencore.data.by_attribute import by_attribute
 from gencore.data.by_class import labels_of
 from gencore.data.fingerprints import digest
+from gencore.data.names import plain_names
 from gencore.data.opening import open_source
-from gencore.data.source import Source, class_names_of
+from gencore.data.options import Split
+from gencore.data.source import Source, class_names_of, conditions_of
 from gencore.data.sources.folder import ImageFolder
 from gencore.data.streams import Use, permutation
 from gencore.data.views import View, subset
@@ -23,15 +27,30 @@ HELD_OUT = 0.2
 
 
 def train_and_test(
-    spec: str, *, image_size: int | None = None, channels: int | None = None, test: str | None = None, seed: int = 0
+    spec: str,
+    *,
+    image_size: int | None = None,
+    channels: int | None = None,
+    test: str | None = None,
+    attribute: str | None = None,
+    seed: int = 0,
 ) -> tuple[Source, Source]:
     """What to fit a judge on, and what to try it on: two parts without a common example.
 
     They are the data's own parts; data without parts (a folder, an array file) are divided by `held_out`. `test`: the
-    word for other data to try it on, whose classes must be the same. Raises as open_source does.
+    word for other data to try it on, whose classes must be the same. `attribute`: its values are the classes (see
+    by_attribute); of a folder, a column of its metadata. Raises as open_source and by_attribute do.
     """
-    first = open_source(spec, image_size=image_size, channels=channels, split="train")
-    second = open_source(test or spec, image_size=image_size, channels=channels, split="test")
+
+    def opened(word: str, split: Split) -> Source:
+        column = None if word in plain_names() else attribute
+        source = open_source(word, image_size=image_size, channels=channels, split=split, condition=column)
+        if attribute is None or _told_by(source, column):
+            return source
+        sentences = column is not None and any(isinstance(kind, Tokens) for kind in conditions_of(source))
+        return by_attribute(source, Tokens.key if sentences else attribute)
+
+    first, second = opened(spec, "train"), opened(test or spec, "test")
     if class_names_of(first) != class_names_of(second) or first.num_classes != second.num_classes:
         raise GencoreError(
             f"{first.name} and {second.name} have other classes: {_classes(first)} and {_classes(second)}."
@@ -39,6 +58,14 @@ def train_and_test(
     if digest(first) == digest(second):
         return held_out(first, seed=seed)
     return first, second
+
+
+def _told_by(source: Source, column: str | None) -> bool:
+    """Whether the column that the source was opened with gave it its classes, as one of the Hub's may."""
+    kinds = conditions_of(source)
+    return (
+        column is not None and len(kinds) == 1 and isinstance(kinds[0], ClassLabel) and not getattr(source, "keys", ())
+    )
 
 
 def held_out(source: Source, *, share: float = HELD_OUT, seed: int = 0) -> tuple[Source, Source]:

@@ -23,6 +23,7 @@ from gencore.evaluation.probe import accuracy, knn_accuracy, linear_probe, nonli
 from gencore.latent.codes import Codes, encode_all
 
 Figures = tuple[float, float]
+FEW = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ def probe_rows(
     train: Source,
     test: Source,
     *,
-    few: Sequence[int] = (),
+    few: Sequence[int] | None = (),
     draws: int = 5,
     k: int = 5,
     nonlinear: bool = False,
@@ -53,6 +54,7 @@ def probe_rows(
 ) -> tuple[ProbeRow, ...]:
     """All labels first, then each number in `few`; within each the model, random weights, raw data.
 
+    `few` None: 10 a class, or as many as the rarest class has.
     `k`: neighbours that vote, no more than a class has labels. `seed`: of the random network and of the draws. Raises
     GencoreError for data without labels, or a number of labels that they do not have.
     """
@@ -64,6 +66,8 @@ def probe_rows(
     label = _labels(encoded[0][1], train.name)
     _labels(encoded[0][2], test.name)
     classes = tuple(label.unique().tolist())
+    if few is None:
+        few = (len(classes) * min(FEW, int(label.unique(return_counts=True)[1].min())),)
     rows = []
     for count in (None, *few):
         if count is None:

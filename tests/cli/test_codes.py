@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,21 @@ def test_probe_prints_baselines_beside(app: typer.Typer, encoder: str, pictures:
     assert "9 test examples" in said
     assert "nonlinear" in said
     assert " 31 " in said
+
+
+def test_probe_of_an_attribute(app: typer.Typer, encoder: str, pictures: Path, tmp_path: Path) -> None:
+    """A column beside the pictures; few labels are as many as the rarest value has."""
+    shutil.copytree(pictures, tmp_path / "p")
+    names = sorted(path.relative_to(tmp_path / "p").as_posix() for path in (tmp_path / "p").rglob("*.png"))
+    lines = [
+        json.dumps({"file_name": name, "odd": int("odd" in name), "rare": int(k < 6)}) for k, name in enumerate(names)
+    ]
+    (tmp_path / "p" / "metadata.jsonl").write_text("\n".join(lines))
+    words = ["probe", encoder, "--draws", 1, "--data", tmp_path / "p", "--attribute"]
+    assert "odd told" in run(app, *words, "odd")
+    rows = rows_of(app, *words, "odd")
+    assert rows[2] == rows_of(app, *words[:-1])[2], "the column says what the sub-folders say"
+    assert [row["labels"] for row in rows_of(app, *words, "rare")] == ["31"] * 3 + ["8"] * 3
 
 
 def test_verify_prints_rates_and_draws_the_curve(app: typer.Typer, encoder: str, tmp_path: Path) -> None:
