@@ -34,10 +34,10 @@ class SampleGrids:
         self.folder, self.every, self.seed, self.stopper = folder, every, seed, stopper
 
     def after_step(self, trainer: Trainer) -> None:
-        """Sample with the published weights; models whose data are not images, or that cannot sample, have none."""
+        """Sample with the published weights; models whose data cannot be drawn, or that cannot sample, have none."""
         if not self._due(trainer):
             return
-        if len(trainer.source.shape) == 3 and trainer.stop is None:
+        if drawable(trainer.source.shape) and trainer.stop is None:
             with trainer.published() as model:
                 if trainer.accelerator.is_main_process:
                     self._write(model, trainer)
@@ -72,13 +72,27 @@ class StoppedError(Exception):
     """A signal came while samples were drawn."""
 
 
+def drawable(shape: tuple[int, ...]) -> bool:
+    """Whether examples of that shape are shown as pictures: images (C, H, W), and cubes of voxels (1, S, S, S)."""
+    return len(shape) == 3 or (len(shape) == 4 and shape[0] == 1 and len(set(shape[1:])) == 1)
+
+
 def preview(model: Any, source: Any, seed: int, *, n: int = 64, stopper: GracefulStop | None = None) -> Any:
     """What a person judges the model by, (n, C, H, W) in [-1, 1]: samples, with the data's own conditions where it
-    needs some; else, row by row, inputs above translations, or originals above reconstructions. None where there is
-    none, and as soon as `stopper` has received a signal.
+    needs some; else, row by row, inputs above translations, or originals above reconstructions. Volumes in three views.
+    None where there is none, and as soon as `stopper` has received a signal.
 
     `source` is what the model is trained on; its first examples are shown.
     """
+    drawn = _drawn(model, source, seed, n, stopper)
+    if drawn is None or drawn.ndim != 5:
+        return drawn
+    from gencore.data.sources.volumes import three_views
+
+    return three_views(drawn)
+
+
+def _drawn(model: Any, source: Any, seed: int, n: int, stopper: GracefulStop | None) -> Any:
     import torch
 
     from gencore.conditions import ClassLabel

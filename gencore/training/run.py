@@ -289,9 +289,9 @@ def publish(trainer: Any, settings: RunSettings, out: Path, stopper: Any = None)
 
 def _write_model(model: Any, trainer: Any, settings: RunSettings, out: Path, stopper: Any) -> None:
     from gencore.cards import card_for
-    from gencore.training.callbacks import preview
+    from gencore.training.callbacks import drawable, preview
 
-    pictured = len(trainer.source.shape) == 3
+    pictured = drawable(trainer.source.shape)
     samples = preview(model, trainer.stage_source, settings.seed, stopper=stopper) if pictured else None
     data = f"{trainer.source.name}, {len(trainer.source):,} examples of shape {tuple(trainer.source.shape)}"
     if model.named_condition is not None or hasattr(model, "classify"):

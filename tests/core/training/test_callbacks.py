@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from toys import data, phase, recipe
 
 import gencore
+from gencore.data.sources.volumes import three_views
+from gencore.data.toys.voxels import voxels
 from gencore.errors import GencoreError
-from gencore.training.callbacks import GracefulStop, MetricsLog, ProgressBar, SampleGrids, preview
+from gencore.training.callbacks import GracefulStop, MetricsLog, ProgressBar, SampleGrids, drawable, preview
 from gencore_hub import StorageError
 
 
@@ -216,6 +219,24 @@ def test_data_that_are_no_images_have_no_sample_grids(tmp_path: Path) -> None:
     grids = SampleGrids(tmp_path / "samples", every=1, seed=0)
     gencore.Trainer(made, gencore.data.ring(), cpu=True, callbacks=(grids,)).fit()
     assert not (tmp_path / "samples").exists()
+
+
+def test_volumes_are_shown_in_three_views(tmp_path: Path) -> None:
+    """Beside the training, in the model's directory, and of models that only rebuild; other grids are not drawn."""
+    source = voxels(8)
+    made = gencore.recipe("3d-gan", latent_dim=2, width=2, steps=1, batch_size=4)
+    grids = SampleGrids(tmp_path, every=1, seed=5)
+    trainer = gencore.Trainer(made, source, cpu=True, callbacks=(grids,))
+    model = trainer.fit()
+    drawn = preview(model, source, seed=5, n=3)
+    assert torch.equal(drawn, three_views(model.sample(3, seed=5)))
+    with Image.open(tmp_path / "step-00000001.png") as image:
+        assert image.size == (8 * (36 + 2) + 2, 8 * (12 + 2) + 2)
+    pairs = preview(gencore.create("linear-autoencoder", data_shape=[1, 12, 12, 12]), source, seed=5, n=16)
+    assert torch.equal(pairs[:8], three_views(source.x))
+    assert [drawable(shape) for shape in ((2,), (3, 8, 8), (1, 4, 4, 4), (2, 4, 4, 4), (1, 4, 4, 5))] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
 
 
 def test_a_stop_gives_the_signals_back() -> None:
