@@ -85,7 +85,7 @@ class Blind(LAPGAN):
 def fits(model_class: type[LAPGAN], seed: int) -> tuple[float, float]:
     """On test digits halved and doubled: the correlation of the detail given with the true one, and the share that an
     outside classifier still reads as what they are."""
-    recipe = gencore.recipe("lapgan")
+    recipe = gencore.recipe("lapgan", steps=1250)
     finest = dataclasses.replace(recipe, model=model_class, stages=recipe.stages[1:])
     model = gencore.Trainer(finest, digits("train"), seed=seed, cpu=True).fit().eval()
     test = digits("test")

@@ -47,9 +47,9 @@ def test_outputs_end_with_the_logits() -> None:
 
 @pytest.mark.behaviour
 def test_there_and_back_is_the_picture_itself(measured) -> None:
-    """After 600 steps at seed 0: 0.156. Seeds 1 and 2 were not run."""
-    page = trained("discogan", seed=0, steps=600)
-    twin = trained("discogan", seed=0, steps=600, early_rate=0.0, rate=0.0)
+    """After 360 steps at seed 0: 0.211, without the cycle 0.509."""
+    page = trained("discogan", seed=0, steps=360)
+    twin = trained("discogan", seed=0, steps=360, early_rate=0.0, rate=0.0)
     assert translation_error(page) < 0.3
     measured(
         "discogan",
