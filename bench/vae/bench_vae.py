@@ -111,5 +111,5 @@ def test_training_step(race: Any, case: str, compiled: bool) -> None:
         contestants,
         error=lambda loss: (loss - expected).abs().item() / expected.item(),
         error_unit="relative difference of the loss",
-        tests="tests/plugins/vae/test_vae_recipes.py",
+        tests="tests/plugins/vae/test_vae.py",
     )

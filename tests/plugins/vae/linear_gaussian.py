@@ -6,12 +6,15 @@ posterior with a diagonal covariance keeps the mean and has variances 1 / P_ii; 
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import gencore
+from gencore.data import arrays
 
 WEIGHTS = torch.tensor([[1.0, 0.9], [0.9, 1.0], [1.2, 1.0], [0.8, 0.9], [1.0, 1.1], [0.7, 0.7]])
 STD = 0.5
@@ -82,3 +85,27 @@ def exact_flow_vae() -> Any:
     encoder.weight.copy_(torch.cat([means, torch.zeros(2, 6)]))
     encoder.bias.copy_(torch.cat([torch.zeros(2), (variances / gate**2).log()]))
     return model.eval()
+
+
+def gap(model: gencore.Model, k: int, count: int = 4000) -> float:
+    """Mean log p(x) - L_k over fresh x, in nats."""
+    x = draw(count, seed=1)
+    return (log_prob(x) - model.bound(x, k)).mean().item()
+
+
+def posterior_only(made: gencore.Recipe, steps: int) -> gencore.Recipe:
+    """The recipe without the decoder's training, the rate falling to 0 along a cosine."""
+    stage = made.stages[0]
+    phase = dataclasses.replace(
+        stage.phases[0],
+        parts=tuple(part for part in stage.phases[0].parts if part != "decoder"),
+        schedule=lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)),
+    )
+    return dataclasses.replace(made, stages=(dataclasses.replace(stage, phases=(phase,), steps=steps),))
+
+
+def with_the_true_decoder(made: gencore.Recipe, seed: int = 0) -> Any:
+    """Trained on draws from the truth, the decoder given."""
+    trainer = gencore.Trainer(made, arrays(draw(20_000)), seed=seed, cpu=True)
+    set_true_decoder(trainer.model)
+    return trainer.fit().eval()

@@ -1,4 +1,4 @@
-"""Bits per dimension of Gaussian decoders: a code length, which a density at stored levels is not."""
+"""What latent-variable models share: samplers' outputs, and code lengths, which a density at stored levels is not."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 import gencore
-from gencore import Noise
 from gencore.data import digits
-from gencore.errors import GencoreError
-from gencore.nn.likelihood import PROBABILITY, bits_per_dim, density_of_levels, dequantised
+from gencore.nn.likelihood import PROBABILITY, bits_per_dim
+
+
+def test_sampler_outputs() -> None:
+    from gencore_vae.parts.latent_variable import PriorThenDecoder
+
+    model = gencore.create("bernoulli-vae", data_shape=(1, 4, 4), hidden=(8,))
+    assert model.sample(3).abs().max() < 1
+    drawn = model.sample(3, sampler=PriorThenDecoder(output="sample"))
+    assert drawn.abs().unique().tolist() == [1.0]
+    noisy = gencore.create("vae", data_shape=(2,), hidden=(8,), decoder_std=5.0)
+    spread = noisy.sample(2000, sampler=PriorThenDecoder(output="sample")).std().item()
+    assert spread == pytest.approx(5, rel=0.1)
 
 
 def normal_model(mean: float, std: float, levels: int) -> gencore.Model:
@@ -76,14 +86,3 @@ def test_probabilities_are_code_lengths_as_they_are() -> None:
     model = gencore.create("bernoulli-vae", data_shape=(1, 4, 4), hidden=(8,)).eval()
     x = torch.randint(0, 2, (5, 1, 4, 4)) * 2.0 - 1
     torch.testing.assert_close(model.code_length(x, 3), bits_per_dim(model.bound(x, 3), 16, PROBABILITY))
-
-
-def test_dequantised() -> None:
-    scale = density_of_levels(256)
-    x = torch.tensor([-1.0, 0.0 + 1 / 255, 1.0]).repeat(1000, 1)
-    moved = dequantised(x, scale, Noise(0, 0, 1000)) - x
-    assert moved.abs().max() <= 1 / 255 + 1e-6
-    assert moved.std().item() == pytest.approx(2 / 255 / math.sqrt(12), rel=0.05)
-    assert dequantised(x, PROBABILITY, Noise(0, 0, 1000)) is x
-    with pytest.raises(GencoreError, match="apart, and the bins"):
-        dequantised(torch.rand(50, 3), scale, Noise(0, 0, 50))

@@ -1,21 +1,27 @@
-"""M2: both bounds against enumeration and against a mixture of linear-Gaussian models, and which stream sees labels."""
+"""M2: both bounds against enumeration and against a mixture of linear-Gaussian models, which stream sees labels, and
+what unlabelled digits add to few labels."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from typing import Any
 
-import linear_gaussian as truth
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import gencore
-from gencore.data import InMemory
+from gencore.data import InMemory, digits, subset
 from gencore.noise import GlobalNoise
 from gencore_vae.semi_supervised_vae import SemiSupervisedBound, SemiSupervisedVAE, SemiSupervisedVAEConfig
+from tests.plugins.vae import linear_gaussian as truth
+from tests.plugins.vae.vae_digits import accuracy, share_of
 
 CLASSES = 3
+
+
 SHIFTS = torch.tensor([[0.0] * 6, [1.0, -1.0, 0.5, 0.0, 0.3, 1.0], [-0.6, 0.4, 1.0, -1.0, 0.2, 0.0]])
 
 
@@ -201,3 +207,61 @@ def test_bad_sources(data: InMemory, overrides: dict[str, int], message: str) ->
 def test_bad_arguments(argument: str, value: object) -> None:
     with pytest.raises(gencore.GencoreError, match=argument):
         gencore.recipe("semi-supervised-vae", **{argument: value})
+
+
+class LabelsOnly(gencore.Objective):
+    """The twin: the same classifier on the labelled stream alone."""
+
+    def autoencoder(self, model: Any, batch: Any) -> gencore.Loss:
+        return gencore.Loss(nn.functional.cross_entropy(model.judge(batch["x"]), batch["label"]))
+
+
+@functools.cache
+def few_labels(seed: int, *, twin: bool) -> Any:
+    """Trained with 30 labels, others for each seed."""
+    order = torch.randperm(1400, generator=torch.Generator().manual_seed(100 + seed))
+    recipe = gencore.recipe(
+        "semi-supervised-vae", steps=1200, num_labels=30, batch_size=32, learning_rate=2e-3, label_weight=50.0
+    )
+    if twin:
+        stage = recipe.stages[0]
+        phase = dataclasses.replace(stage.phases[0], parts=("classifier",))
+        stage = dataclasses.replace(stage, objective=LabelsOnly(), phases=(phase,), steps=300)
+        recipe = dataclasses.replace(recipe, stages=(stage,))
+    source = subset(digits("train"), order)
+    return gencore.Trainer(recipe, source, seed=seed, cpu=True).fit().eval()
+
+
+@pytest.mark.behaviour
+def test_unlabelled_digits_help_the_classifier(measured) -> None:
+    """Accuracy with 30 labels 0.80 on average, of the same classifier on the labels alone 0.74; up at each seed."""
+    pairs = [(accuracy(few_labels(seed, twin=False)), accuracy(few_labels(seed, twin=True))) for seed in range(3)]
+    assert sum(both > alone for both, alone in pairs) >= 2, pairs
+    page, twin = torch.tensor(pairs).mean(0).tolist()
+    measured(
+        "semi-supervised-vae",
+        "accuracy with 30 labels, mean of three seeds; bar: that of the labels alone and 0.02",
+        figure=page,
+        twin=twin,
+        bar=twin + 0.02,
+        better="higher",
+    )
+
+
+class Blind(SemiSupervisedVAE):
+    """The twin: the decoder is told class 0 whatever the class."""
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Any:
+        return super().generate(z, condition=torch.zeros(len(z), dtype=torch.int64))
+
+
+@pytest.mark.behaviour
+def test_samples_are_of_the_class_asked_for() -> None:
+    """0.94; chance for the twin."""
+    label = torch.arange(300) % 10
+    model = few_labels(0, twin=False)
+    right = share_of(model.sample(300, condition=label), label)
+    blind = Blind(model.config)
+    blind.load_state_dict(model.state_dict())
+    assert right > 0.7
+    assert share_of(blind.sample(300, condition=label), label) < 0.2

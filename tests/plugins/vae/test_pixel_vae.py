@@ -1,15 +1,19 @@
-"""PixelVAE's decoder: causality, normalisation, sampling; and the masks."""
+"""PixelVAE: its decoder's causality, normalisation and sampling, the masks, and real digits beside both parents."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import gencore
 from gencore.nn.masked import MaskedConv2d, raster_mask
-from gencore_vae.pixel_vae import PixelNetwork, PixelVAEConfig
+from gencore_vae.pixel_vae import PixelNetwork, PixelVAE, PixelVAEConfig
+from tests.plugins.vae.vae_digits import bernoulli_vae, binary, mean_bound, train
 
 
 def test_masks() -> None:
@@ -68,3 +72,33 @@ def test_bad_configs() -> None:
         PixelVAEConfig(data_shape=(1, 8, 8), likelihood="gaussian")
     with pytest.raises(gencore.GencoreError, match="channels, height, width"):
         PixelVAEConfig(data_shape=(8,))
+
+
+class BlindPixelVAE(PixelVAE):
+    """The twin: masked convolutions alone, z never reaches them."""
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Any:
+        return super().generate(torch.zeros_like(z))
+
+
+@pytest.mark.behaviour
+def test_pixel_vae_beats_both_its_parents(measured) -> None:
+    """At k = 50, over seeds: PixelVAE -16.7 to -16.8 with a KL of 2.5 (less than the VAE's 6.4), VAE -17.2 to -17.3,
+    masked convolutions -17.9. (The first 100 images alone are easy for the VAE: -16.6.)"""
+    recipe = gencore.recipe("pixel-vae", steps=1500, binarization="none")
+    x = binary("test")
+    both = train(recipe, binary("train"))
+    blind = train(dataclasses.replace(recipe, model=BlindPixelVAE), binary("train"))
+    page, twin = mean_bound(both, x, 50), mean_bound(blind, x, 50)
+    assert page > mean_bound(bernoulli_vae(), x, 50) + 0.2
+    with torch.no_grad():
+        assert 0.5 < both.encode(x).kl_to_standard_normal().mean() < 4.5
+        assert blind.encode(x).kl_to_standard_normal().mean() < 0.1
+    measured(
+        "pixel-vae",
+        "bound at k = 50 on held-out binary digits, nats; bar: the twin's and 0.4",
+        figure=page,
+        twin=twin,
+        bar=twin + 0.4,
+        better="higher",
+    )

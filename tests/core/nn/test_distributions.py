@@ -1,4 +1,4 @@
-"""The distributions and formulas of the family against hand values, Monte Carlo and torch.distributions."""
+"""Distributions and their formulas against hand values, Monte Carlo and torch.distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M1: the classifier is trained on samples of q(z | x), asked at its mean, and moves nothing else."""
+"""M1: a classifier trained on samples of q(z | x), asked at its mean, that moves nothing else; and few labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 import gencore
-from gencore.data import InMemory
+from gencore.data import InMemory, digits, subset
 from gencore.nn.distributions import DiagonalGaussian
 from gencore_vae.latent_classifier_vae import LatentClassification
+from tests.plugins.vae.vae_digits import accuracy
 
 TINY: dict[str, Any] = {"latent_dim": 2, "hidden": (8,), "num_classes": 2, "num_labels": 4, "batch_size": 4}
 
@@ -89,3 +90,25 @@ def test_sampling_and_the_bound_are_the_vae_s() -> None:
     x: Tensor = images(4).fetch(torch.arange(4))["x"]
     assert model.sample(3).shape == (3, 1, 8, 8)
     assert model.bound(x, 2).shape == (4,)
+
+
+def latent_classifier(seed: int, steps: int) -> Any:
+    """With 30 labels, others for each seed."""
+    order = torch.randperm(1400, generator=torch.Generator().manual_seed(100 + seed))
+    recipe = gencore.recipe("latent-classifier-vae", steps=steps, classifier_steps=300, num_labels=30)
+    return gencore.Trainer(recipe, subset(digits("train"), order), seed=seed, cpu=True).fit().eval()
+
+
+@pytest.mark.behaviour
+def test_latents_of_unlabelled_digits_carry_the_class(measured) -> None:
+    """Accuracy with 30 labels, three seeds: 0.65 to 0.73; on the latents of an untrained encoder 0.22 to 0.28."""
+    pages, twins = ([accuracy(latent_classifier(seed, steps)) for seed in (0, 1)] for steps in (1500, 0))
+    assert max(twins) < 0.4, twins
+    measured(
+        "latent-classifier-vae",
+        "accuracy with 30 labels, the worse of two seeds",
+        figure=min(pages),
+        twin=max(twins),
+        bar=0.55,
+        better="higher",
+    )
