@@ -4,6 +4,7 @@ run.json                    the settings, and what the data are, so that `--resu
 run.lock                    held by the training that is under way
 metrics.jsonl               one object every `log_every` iterations
 samples/step-XXXXXXXX.png   a grid at iterations 1, 10 and 100 of a longer training, and every `sample_every`
+samples/trajectory.png      of a model with two parameters: their path, and its numbers in trajectory.npy
 checkpoints/step-XXXXXXXX   everything that a resume needs
 config.json model.safetensors README.md samples.png   the model at the last checkpoint: `gencore sample RUN`
 """
@@ -138,6 +139,7 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
     """`train` inside the lock; `stored`: the settings of the run that is resumed."""
     from gencore.data import fingerprint
     from gencore.training import callbacks as parts
+    from gencore.training.trajectory import Trajectory
 
     known = None if stored is None else load_fingerprint(out)
     if known is not None:
@@ -155,7 +157,7 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
         publish=lambda trainer: publish(trainer, settings, out, stopper),
     )
     # Pictures may take minutes: the checkpoint comes before them, and a signal ends them.
-    looks = (log, bar, stopper, keeper, grids)
+    looks = (log, bar, stopper, keeper, grids, Trajectory(out / directory.SAMPLES, every=settings.sample_every))
     trainer = make_trainer(settings, source, initial, (*_heldout(settings, source), *looks))
     main = trainer.accelerator.is_main_process
     with stopper:
