@@ -91,7 +91,7 @@ class Model(nn.Module):
         callback: Callable[[int, int], None] | None = None,
         **options: Any,
     ) -> Tensor:
-        """Draw n new examples, (n, ...); images in [-1, 1].
+        """Draw n new examples, (n, ...), of the model's dtype; images in [-1, 1].
 
         Sample i depends on (seed, start + i) alone: not on `batch_size`, device or number of processes, rounding
         aside. It computes as in evaluation mode; nothing that other threads share is touched, neither the global random
@@ -111,15 +111,20 @@ class Model(nn.Module):
         chunks = []
         for first in range(0, n, batch_size):
             count = min(batch_size, n - first)
-            chunk = None if condition is None else condition[first : first + count].to(self.device)
+            chunk = None if condition is None else self._own(condition[first : first + count])
             noise = Noise(seed, start + first, count, device=self.device, dtype=self.dtype)
             with torch.no_grad():
                 chunks.append(chosen.sample(model, noise, condition=chunk, callback=callback))
         samples = torch.cat(chunks)
+        samples = samples.to(self.dtype) if samples.is_floating_point() else samples
         if samples.is_floating_point() and not samples.isfinite().all():
             bad = int((~samples.flatten(1).isfinite().all(1)).sum())
             raise NonFiniteError(f"{bad} of {n} samples hold NaN or infinity: the model's weights are broken.")
         return samples
+
+    def _own(self, condition: Tensor) -> Tensor:
+        """A condition on the model's device; numbers, of its dtype."""
+        return condition.to(self.device, self.dtype if condition.is_floating_point() else condition.dtype)
 
     def check_condition(self, given: Any, n: int, *, start: int = 0) -> Tensor | None:
         """What `sample` takes as condition, as a tensor (n, ...). Raises GencoreError for what does not fit."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
+import importlib.machinery
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from gencore.errors import PluginError
@@ -53,7 +56,7 @@ class Page:
 def read_page(spec: SystemSpec) -> Page:
     """The page of a system. Raises PluginError where its source cannot be read."""
     module, _, function = spec.recipe.partition(":")
-    path, tree = _source(module)
+    path, tree = source_of(module)
     found = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function), None)
     if found is None:
         raise PluginError(f"System {spec.name!r}: there is no function {function} in {path}.")
@@ -68,15 +71,27 @@ def read_page(spec: SystemSpec) -> Page:
     return Page(path=path, docstring=ast.get_docstring(tree) or "", arguments=tuple(arguments))
 
 
-def _source(module: str) -> tuple[Path, ast.Module]:
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError as error:
-        raise PluginError(f"There is no module {module}: {error}.") from error
+@functools.cache
+def source_of(module: str) -> tuple[Path, ast.Module]:
+    """A module's file and what stands in it, its imports absolute. Raises PluginError where it cannot be read."""
+    top, *inner = module.split(".")
+    found = importlib.util.find_spec(top)
+    for place in range(len(inner)):  # find_spec of the whole name would import the packages that it lies in
+        if found is None:
+            break
+        name = ".".join((top, *inner[: place + 1]))
+        found = importlib.machinery.PathFinder.find_spec(name, found.submodule_search_locations or [])
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise PluginError(f"The source of {module} cannot be found, so there is nothing to show of it.")
     path = Path(found.origin)
-    return path, ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.level:
+            dots = "." * statement.level
+            statement.module = importlib.util.resolve_name(f"{dots}{statement.module or ''}", package)
+            statement.level = 0
+    return path, tree
 
 
 def _argument(name: str, kind: str, default: ast.expr | None, meanings: dict[str, str], *, of_model: bool) -> Argument:
@@ -107,23 +122,25 @@ def _config_fields(made: ast.Call, tree: ast.Module, of_recipe: dict[str, str]) 
 
 def _ancestry(name: str, tree: ast.Module) -> list[tuple[ast.ClassDef, ast.Module]]:
     """The class of that name and its bases in gencore's plugins, nearest first, each with the module it stands in."""
-    found, home = _find(name, tree)
+    found, home = find_definition(name, tree)
     if not isinstance(found, ast.ClassDef) or name == "ModelConfig":
         return []
     above = [pair for base in found.bases if isinstance(base, ast.Name) for pair in _ancestry(base.id, home)]
     return [(found, home), *above]
 
 
-def _find(name: str, tree: ast.Module) -> tuple[ast.stmt | None, ast.Module]:
-    """Where `name` is defined: in this module, or in the one that it is imported from."""
+def find_definition(
+    name: str, tree: ast.Module, ours: Callable[[str], bool] = lambda module: module not in ("gencore", "typing")
+) -> tuple[ast.stmt | None, ast.Module]:
+    """Where `name` is defined: in this module, or in the one that it is imported from, if that is one of `ours`."""
     for statement in tree.body:
-        named = isinstance(statement, ast.ClassDef) and statement.name == name
+        named = isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == name
         if named or (isinstance(statement, ast.Assign) and _assigns(statement, name)):
             return statement, tree
         if isinstance(statement, ast.ImportFrom) and statement.module and statement.level == 0:
             for alias in statement.names:
-                if (alias.asname or alias.name) == name and statement.module not in ("gencore", "typing"):
-                    return _find(alias.name, _source(statement.module)[1])
+                if (alias.asname or alias.name) == name and ours(statement.module):
+                    return find_definition(alias.name, source_of(statement.module)[1], ours)
     return None, tree
 
 
@@ -136,7 +153,7 @@ def _kind(annotation: ast.expr | None, tree: ast.Module) -> str:
     if annotation is None:
         return ""
     if isinstance(annotation, ast.Name) and annotation.id[0].isupper():
-        found, _ = _find(annotation.id, tree)
+        found, _ = find_definition(annotation.id, tree)
         if isinstance(found, ast.Assign):
             return ast.unparse(found.value)
     return ast.unparse(annotation)

@@ -24,7 +24,8 @@ class PriorSampler:
         callback: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """One generated example for each stream of noise."""
-        samples = model.generate(model.draw_prior(noise), condition=condition)
+        z = model.draw_prior(noise)
+        samples = model.generate(z.to(noise.dtype) if z.is_floating_point() else z, condition=condition)
         if callback:
             callback(1, 1)
         return samples

@@ -51,7 +51,11 @@ def consensus(losses: Sequence[Tensor], players: Sequence[nn.Module], *, weight:
 
 
 class ConsensusAdversarial(Objective):
-    """One joint phase "players" of the parts "generator" and "critic", on the same real and generated examples."""
+    """One joint phase "players" of the parts "generator" and "critic", on the same real and generated examples.
+
+    Logs `real` and `fake`, and `half_squared_length`: of the joint gradient, 0 where nobody wants to move; lower is
+    better.
+    """
 
     double_backward = ("generator", "critic")
 

@@ -27,6 +27,8 @@ class Adversarial(Objective):
     """`penalties` differentiate the critic twice, so it is not compiled where there are any.
 
     `after_critic(model)` follows each step of the critic (weight clipping).
+
+    Logs `real` and `fake`, and what its penalties log.
     """
 
     def __init__(

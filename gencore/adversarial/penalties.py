@@ -52,7 +52,10 @@ def gradient_norms(judge: Judge, points: Tensor) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GradientPenalty:
-    """weight E_u (||grad_u D(u)|| - center)^2 on the segments between real and generated examples."""
+    """weight E_u (||grad_u D(u)|| - center)^2 on the segments between real and generated examples.
+
+    Logs `slope`: mean length of that gradient; neither way is better: it should stay near the center.
+    """
 
     weight: float = 10.0
     center: float = 1.0
@@ -66,7 +69,10 @@ class GradientPenalty:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class R1:
-    """weight / 2 E_x ||grad_x D(x)||^2 on real examples."""
+    """weight / 2 E_x ||grad_x D(x)||^2 on real examples.
+
+    Logs `r1`: mean squared slope of the critic at data; lower is better, and 0 is a critic that says nothing.
+    """
 
     weight: float = 10.0
 
@@ -81,7 +87,11 @@ class R1:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class R2:
-    """weight / 2 E_z ||grad D(G(z))||^2 on generated examples."""
+    """weight / 2 E_z ||grad D(G(z))||^2 on generated examples.
+
+    Logs `r2`: mean squared slope of the critic at generated examples; lower is better, and 0 is a critic that says
+    nothing.
+    """
 
     weight: float = 10.0
 
@@ -100,6 +110,8 @@ class Roth:
 
     What training on noisy examples does on the average, to first order in the noise's variance `weight`. Where
     D = 0 it is a quarter of R1 + R2.
+
+    Logs `roth`: the two terms in braces; lower is better, and 0 is a critic that says nothing.
     """
 
     weight: float = 0.1
@@ -121,7 +133,10 @@ def _confused_slope(judge: Judge, points: Tensor, sign: float) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """weight E_x D(x)^2: keeps the level of a Wasserstein critic, which its game leaves free, near 0."""
+    """weight E_x D(x)^2: keeps the level of a Wasserstein critic, which its game leaves free, near 0.
+
+    Logs `drift`: mean square of the critic's scores of data; lower is better.
+    """
 
     weight: float = 0.001
 

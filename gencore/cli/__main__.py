@@ -9,9 +9,11 @@ def main() -> None:
     """Run the command line."""
     import warnings
 
+    import typer.main
     from rich.console import Console
     from rich.text import Text
 
+    from gencore.cli.advice import fitted
     from gencore.cli.app import app
     from gencore.cli.show import shown, warned
 
@@ -23,7 +25,8 @@ def main() -> None:
     except (ValueError, OSError, ImportError, ArithmeticError) as error:
         if debug:
             raise
-        message = Text.assemble(("Error: ", "bold red"), shown(str(error)))
+        text = fitted(str(error), arguments, typer.main.get_group(app))
+        message = Text.assemble(("Error: ", "bold red"), shown(text))
         Console(stderr=True, soft_wrap=True).print(message)
         sys.exit(1)
 

@@ -77,18 +77,20 @@ def info(
     data: Annotated[bool, typer.Option("--data", help="NAME is one of data.")] = False,
     as_json: Json = False,
 ) -> None:
-    """One system: its paper, equations and deviations, and what its recipe takes."""
+    """One system: its paper, equations and deviations, what its recipe takes, and what its training log says."""
+    from gencore.logged import OF_HELD_OUT, read_metrics
     from gencore.pages import read_page
 
     if data:
         _data_info(name)
         return
     plugin, spec = _find(name)
-    page = read_page(spec)
+    page, metrics = read_page(spec), read_metrics(spec)
     if as_json:
         described = dataclasses.asdict(spec) | {"distribution": plugin.distribution, "path": str(page.path)}
         described["arguments"] = {a.name: _literal(a.default) for a in page.arguments}
         described["meanings"] = {a.name: a.meaning for a in page.arguments}
+        described["metrics"] = metrics
         say(json.dumps(described | {"docstring": page.docstring}, indent=1, default=str))
         return
     say(f"{spec.name}: {spec.summary}\n{spec.paper.title}\n{spec.paper}")
@@ -101,6 +103,8 @@ def info(
         rows = [(a.name, a.kind, a.default, a.meaning) for a in page.arguments if a.of_model == of_model]
         if rows:
             print_rows(title, ("name", "type", "default", "meaning"), rows, False)
+    logged = [*metrics.items(), ("heldout/PHASE", OF_HELD_OUT)]
+    print_rows("Training log (PHASE/name in metrics.jsonl)", ("name", "meaning, and which way is good"), logged, False)
 
 
 def _literal(text: str) -> Any:

@@ -132,11 +132,13 @@ class OneHot(Drawable):
 
     def gumbel(self, noise: NoiseSource, k: int = 1) -> Tensor:
         """log-probabilities + standard Gumbel noise, (k, N, *places, K): its argmax is a sample."""
-        uniform = noise.uniform(k, *self.event_shape).clamp_min(torch.finfo(torch.float32).tiny)
+        uniform = noise.uniform(k, *self.event_shape)
+        uniform = uniform.to(torch.promote_types(uniform.dtype, torch.float32))  # narrow ones reach 0 and 1
+        uniform = uniform.clamp(torch.finfo(torch.float32).tiny, 1 - 2**-24)
         return self.log_probabilities + rearrange(-(-uniform.log()).log(), "n k ... -> k n ...")
 
     def draw(self, noise: NoiseSource, k: int = 1) -> Tensor:
-        """The Gumbel-max trick, one-hot float32."""
+        """The Gumbel-max trick, one-hot, of at least float32."""
         perturbed = self.gumbel(noise, k)
         return F.one_hot(perturbed.argmax(-1), perturbed.shape[-1]).to(perturbed.dtype)
 

@@ -20,6 +20,7 @@ from gencore.conditions import ClassLabel, of_batch
 from gencore.config import from_json, to_json
 from gencore.data import Batches, open_source, resized
 from gencore.errors import GencoreError
+from gencore.logged import GOOD, read_metrics
 from gencore.model import Model, parameters_of
 from gencore.objective import Batch
 from gencore.optimizers import SGD
@@ -146,6 +147,15 @@ class Conformance:
         assert not torch.allclose(model.sample(5, seed=4, condition=told), samples)
         assert torch.equal(torch.get_rng_state(), before)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+    def test_samples_in_narrow_numbers(self, system: str, dtype: torch.dtype) -> None:
+        """Moved to float16 or bfloat16 the model samples, and nothing overflows: `sample` refuses NaN and infinity."""
+        if "sampler" not in default_registry().owner(system)[1].roles:
+            pytest.skip("declares no sampler")
+        model = tiny_model(system)
+        told = asked(model, system, 1)
+        assert model.to(dtype).sample(1, condition=told).dtype in (dtype, torch.int64)
+
     def test_gradients_reach_their_own_parts_only(self, system: str, stage_index: int) -> None:
         """Every parameter of a phase gets a gradient in it; a step changes no other parameter, to the bit."""
         model, stage, batch = staged(system, stage_index)
@@ -204,10 +214,14 @@ class Conformance:
             assert_equal(training_state(whole), training_state(second))
 
     def test_prints_nothing(self, system: str, capsys: pytest.CaptureFixture[str]) -> None:
-        """Training, saving and sampling leave standard output alone."""
-        made = tiny_recipe(system, steps=1)
-        Trainer(made, tiny_source(made), cpu=True).fit()
+        """Training leaves standard output alone. And every metric that it logs has a meaning, which says which way is
+        good, in the docstring of what logs it (gencore.logged)."""
+        made, logged = tiny_recipe(system, steps=1), Logged()
+        Trainer(made, tiny_source(made), cpu=True, callbacks=(logged,)).fit()
         assert capsys.readouterr().out == ""
+        told = read_metrics(default_registry().owner(system)[1])
+        unexplained = sorted(name for name in logged.names if not any(way in told.get(name, "") for way in GOOD))
+        assert not unexplained, f"write a paragraph 'Logs `name`: its meaning; lower is better.' for {unexplained}"
 
     def test_traits_are_true(self, system: str) -> None:
         """The model has the traits of its spec and no others, and each gives what it should on a batch of data."""
@@ -286,6 +300,17 @@ class Conformance:
         first, second = run_processes(train_tiny, 2, tmp_path, system, 4)
         assert_equal(first, second)
         torch.testing.assert_close(first, one, rtol=1e-4, atol=1e-5)
+
+
+class Logged:
+    """A callback that collects the names of all metrics, without their phases."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Those of this iteration."""
+        self.names |= {name.partition("/")[2] for name in trainer.metrics}
 
 
 class StopAt:

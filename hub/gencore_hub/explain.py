@@ -12,7 +12,7 @@ from .errors import HubError, StorageError
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-_LOG_IN = "Log in with `hf auth login`, set HF_TOKEN, or pass token=..."
+_LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN"
 
 
 @contextmanager
@@ -68,10 +68,10 @@ def _explanation(error: Exception, name: str, *, pushing: bool, cache_dir: objec
     if isinstance(error, transport_errors()):
         return (
             f"{name}: the Hub at {constants.ENDPOINT} cannot be reached: {first_line(error)}. Check the network, or "
-            "give a directory; what the cache has can be loaded with local_files_only=True."
+            "give a directory; what the cache has can be loaded with HF_HUB_OFFLINE=1."
         )
     if isinstance(error, errors.LocalTokenNotFoundError):
-        return f"{name}: no login was found on this machine. {_LOG_IN}"
+        return f"{name}: no login was found on this machine. {_LOG_IN}."
     if _is_disk_error(error):
         return f"{name}: the files could not be stored or read: {error}. Free some space, or choose another HF_HOME."
     verb = "pushed" if pushing else "downloaded"
@@ -87,7 +87,7 @@ def retry_after(error: Exception) -> float | None:
 def _explain_status(error: HfHubHTTPError, name: str) -> str:
     status = error.response.status_code
     if status == 401:
-        return f"{name}: the Hub does not accept this login. {_LOG_IN}"
+        return f"{name}: the Hub does not accept this login. {_LOG_IN}."
     if status == 403:
         return f"{name}: this login has no right to do that. Take a token that may write, or another name."
     if status == 429:
@@ -95,9 +95,7 @@ def _explain_status(error: HfHubHTTPError, name: str) -> str:
         wait = "some minutes" if seconds is None else f"{seconds:.0f} seconds"
         return f"{name}: the Hub asks to slow down (429). Wait {wait}; with a login the limits are higher."
     if status >= 500:
-        return (
-            f"{name}: the Hub is out of order ({status}). Try again later, or use the cache with local_files_only=True."
-        )
+        return f"{name}: the Hub is out of order ({status}). Try again later, or use the cache with HF_HUB_OFFLINE=1."
     return f"{name}: the Hub refused with {status}: {first_line(error)}"
 
 

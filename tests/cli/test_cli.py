@@ -68,6 +68,11 @@ def test_info() -> None:
     assert "'stddev'" in run("info", "improved-gan"), "the values behind the alias BatchView"
     assert "E_u (||grad_u D(u)|| - 1)^2" in run("info", "wgan-gp"), "the equations of the page"
     assert described["meanings"]["gradient_penalty"] == "the paper's lambda."
+    assert described["metrics"]["slope"] == (
+        "mean length of that gradient; neither way is better: it should stay near the center"
+    )
+    assert "which way is good" in run("info", "vae")
+    assert "nats an example; higher is better" in " ".join(run("info", "vae").replace("│", " ").split())
     assert json.loads(run("info", "arXiv:1704.00028", "--json"))["name"] == "wgan-gp"
     assert json.loads(run("info", "least squares generative", "--json"))["name"] == "lsgan"
     assert "fits several systems" in fail("info", "auto-encoding variational bayes")

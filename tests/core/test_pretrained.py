@@ -338,6 +338,25 @@ def test_models_of_other_dtypes_come_back(stored: torch.dtype, tmp_path: Path) -
         gencore.from_pretrained(tmp_path, dtype=torch.int64)
 
 
+@pytest.mark.parametrize(
+    ("system", "arguments"),
+    [
+        ("edm", {"channels": (16, 16)}),
+        ("ac-gan", {"num_classes": 3, "width": 4}),
+        ("stylegan", {"width": 4, "latent_dim": 8}),
+        ("gumbel-softmax-vae", {}),
+    ],
+)
+def test_half_precision_samples_are_those_of_the_whole(system: str, arguments: dict) -> None:
+    """To the rounding of 11 bits: the steps of samplers, statistics and one-hot labels do not lose more."""
+    torch.manual_seed(0)
+    model = gencore.create(system, **arguments)
+    whole = model.sample(2)
+    half = model.to(torch.float16).sample(2)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), whole, rtol=0.0, atol=0.02)
+
+
 @pytest.mark.parametrize("system", ["dcgan", "ddpm", "vae"])
 def test_torchs_default_dtype_does_not_matter(system: str, tmp_path: Path) -> None:
     model = gencore.create(system).eval()

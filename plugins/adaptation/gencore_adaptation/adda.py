@@ -58,7 +58,10 @@ def begin_adaptation(model: Model) -> None:
 
 
 class SourceClassification(Objective):
-    """Phase "source"."""
+    """Phase "source".
+
+    Logs `accuracy`.
+    """
 
     def source(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Cross-entropy on batch["x"] and batch["label"]."""

@@ -55,7 +55,11 @@ class RobustClassifier(Classifier):
 
 
 class AdversarialTraining(Objective):
-    """Phase "classifier"."""
+    """Phase "classifier".
+
+    Logs `clean` and `attacked`: cross-entropy, nats, of data and of attacked data; lower is better.
+    `attacked_accuracy`: share of attacked data named right; higher is better.
+    """
 
     def __init__(self, *, attack: Attack, epsilon: float, clean_weight: float, attack_steps: int) -> None:
         super().__init__()

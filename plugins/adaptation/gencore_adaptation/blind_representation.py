@@ -105,7 +105,11 @@ class BlindAutoencoder(Classifier):
 
 
 class Censoring(Objective):
-    """Phases "critic" (A) and "representation" (E, G and h)."""
+    """Phases "critic" (A) and "representation" (E, G and h).
+
+    Logs `class`, `reconstruction`, and `guess`: the critic's loss in guessing the attributes from the code, nats;
+    higher is better: log 2 is blind.
+    """
 
     def __init__(self, *, strength: float, reconstruction_weight: float) -> None:
         super().__init__()

@@ -81,7 +81,10 @@ def classification(model: Any, batch: Mapping[str, Tensor]) -> Loss:
 
 
 class Classification(Objective):
-    """Phases "head", "encoder" and "network": each minimises the head's cross-entropy."""
+    """Phases "head", "encoder" and "network": each minimises the head's cross-entropy.
+
+    Logs `accuracy`.
+    """
 
     def head(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"] and batch["label"]."""
@@ -91,7 +94,10 @@ class Classification(Objective):
 
 
 class JointObjective(Objective):
-    """Phase "joint": reconstruction of batch["x_unlabelled"], and `weight` times the cross-entropy of the labelled."""
+    """Phase "joint": reconstruction of batch["x_unlabelled"], and `weight` times the cross-entropy of the labelled.
+
+    Logs `accuracy`, `reconstruction` and `cross_entropy`.
+    """
 
     def __init__(self, weight: float) -> None:
         super().__init__()

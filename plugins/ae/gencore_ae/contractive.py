@@ -85,7 +85,10 @@ class ContractiveAutoencoder(Autoencoder):
 
 
 class Contraction:
-    """weight * E ||df / dx||_F^2, exact for one sigmoid layer, or estimated."""
+    """weight * E ||df / dx||_F^2, exact for one sigmoid layer, or estimated.
+
+    Logs `jacobian`: mean squared norm of df / dx; lower is better, as far as the reconstruction allows.
+    """
 
     def __init__(self, weight: float, *, jacobian: Literal["closed-form", "hutchinson"], probes: int) -> None:
         check(weight >= 0, "weight", weight, "0 or more")

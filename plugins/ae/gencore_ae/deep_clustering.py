@@ -154,7 +154,11 @@ def with_targets(source: Source, model: ClusteringAutoencoder) -> Source:
 
 
 class Clustering(Objective):
-    """Phase "clustering": equation 2, in nats an example."""
+    """Phase "clustering": equation 2, in nats an example.
+
+    Logs `confidence`: mean of the largest probability of a cluster; higher is better, if the clusters are the right
+    ones.
+    """
 
     def clustering(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"] and its rows of P, batch["target"]."""

@@ -98,7 +98,11 @@ class DocumentAutoencoder(Autoencoder):
 
 
 class DocumentReconstruction(Objective):
-    """Phase "autoencoder". `dropout`: the share of words left out; `code_noise`: a standard deviation."""
+    """Phase "autoencoder". `dropout`: the share of words left out; `code_noise`: a standard deviation.
+
+    Logs `perplexity`: among how many words, equally likely, one of the document would be as hard to guess; lower is
+    better.
+    """
 
     def __init__(self, *, dropout: float, code_noise: float) -> None:
         super().__init__()

@@ -44,7 +44,10 @@ Regulariser = Literal["none", "noise", "jacobian"]
 
 
 class JacobianPenalty:
-    """weight * E ||df / dx||_F^2 by Hutchinson's estimate."""
+    """weight * E ||df / dx||_F^2 by Hutchinson's estimate.
+
+    Logs `jacobian`: mean squared norm of df / dx; lower is better, as far as the reconstruction allows.
+    """
 
     def __init__(self, weight: float, *, probes: int = 1) -> None:
         self.weight, self.probes = weight, probes

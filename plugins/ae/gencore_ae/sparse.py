@@ -39,7 +39,11 @@ SYSTEM = SystemSpec(
 
 
 class L1Penalty:
-    """weight * E sum_j |h_j|."""
+    """weight * E sum_j |h_j|.
+
+    Logs `l1`: mean sum of the code's magnitudes; lower is better. `active`: share of the code's numbers that are not 0;
+    neither way is better: few is sparse, none is dead.
+    """
 
     def __init__(self, weight: float) -> None:
         check(weight >= 0, "sparsity", weight, "0 or more")

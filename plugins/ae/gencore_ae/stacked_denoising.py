@@ -51,7 +51,10 @@ def layer_parts(depth: int, num_layers: int) -> tuple[str, str]:
 
 
 class LayerReconstruction(Objective):
-    """Phase "layer": layer `depth`, from 0, rebuilds its clean input from a masked one; a `noise` share is masked."""
+    """Phase "layer": layer `depth`, from 0, rebuilds its clean input from a masked one; a `noise` share is masked.
+
+    Logs `active`: mean activation of the layer; neither way is better: near 0 or 1 it is saturated.
+    """
 
     def __init__(self, depth: int, noise: float) -> None:
         super().__init__()

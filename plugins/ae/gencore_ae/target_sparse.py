@@ -39,7 +39,11 @@ SYSTEM = SystemSpec(
 
 
 class ActivationTarget:
-    """weight * sum_j KL(rho || batch mean of h_j)."""
+    """weight * sum_j KL(rho || batch mean of h_j).
+
+    Logs `divergence`: nats between the wanted and the mean activations; lower is better. `activation`: mean activation;
+    neither way is better: it should be rho.
+    """
 
     def __init__(self, rho: float, weight: float) -> None:
         check(0 < rho < 1, "rho", rho, "a mean activation between 0 and 1")

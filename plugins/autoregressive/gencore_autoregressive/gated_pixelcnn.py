@@ -96,7 +96,7 @@ class GatedPixelCNN(PixelDensity):
         if self.config.input_shape:
             return None, condition.to(weight)
         assert self.config.num_classes is not None
-        return (one_hot(condition, self.config.num_classes, len(condition)).to(weight),)
+        return (one_hot(condition, self.config.num_classes, condition).to(weight),)
 
 
 def gated_pixelcnn(

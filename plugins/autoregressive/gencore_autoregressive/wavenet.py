@@ -140,7 +140,7 @@ class WaveNet(Model):
             return None, None
         weight = self.network.value.weight
         if self.config.num_classes:
-            return one_hot(condition, self.config.num_classes, len(condition)).to(weight), None
+            return one_hot(condition, self.config.num_classes, condition).to(weight), None
         return None, condition[:, 0].to(weight)
 
     def log_prob(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:

@@ -126,7 +126,10 @@ class NoisyClassifier(Model):
 
 
 class NoisyClassification(Objective):
-    """Phase "classifier": cross-entropy on noised examples; batches need "label"."""
+    """Phase "classifier": cross-entropy on noised examples; batches need "label".
+
+    Logs `accuracy`: share of noised examples named right, over all noise levels; higher is better.
+    """
 
     def classifier(self, model: NoisyClassifier, batch: Batch) -> Loss:
         """Of batch["x"] and batch["label"], nats."""

@@ -127,7 +127,10 @@ def rebalancing(frequency: Tensor, uniform_share: float) -> Tensor:
 
 
 class ColorObjective(Objective):
-    """Phase "colorizer"."""
+    """Phase "colorizer".
+
+    Logs `nats`: cross-entropy of the colour bins, unweighted; lower is better.
+    """
 
     counts: Tensor
 

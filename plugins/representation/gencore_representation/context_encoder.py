@@ -129,7 +129,10 @@ def square_error(painted: Tensor, square: Tensor, overlap: int) -> Tensor:
 
 
 class Inpainting(Objective):
-    """Phases "critic" and "painter"."""
+    """Phases "critic" and "painter".
+
+    Logs `game`, and `error`: squared error of the painted square; lower is better.
+    """
 
     def __init__(self, adversarial_weight: float) -> None:
         super().__init__()

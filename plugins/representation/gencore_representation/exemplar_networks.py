@@ -112,7 +112,10 @@ def distorted(x: Tensor, how: Distortion) -> Tensor:
 
 
 class Exemplars(Objective):
-    """Phase "exemplars"."""
+    """Phase "exemplars".
+
+    Logs `accuracy`.
+    """
 
     def __init__(self, distortion: Distortion) -> None:
         super().__init__()

@@ -54,7 +54,10 @@ MINERS = {"semi-hard": semi_hard_negatives, "hard": hard_negatives, "random": ra
 
 
 class Triplet(Objective):
-    """Phase "encoder"."""
+    """Phase "encoder".
+
+    Logs `active`: share of triplets that still break the margin; lower is better.
+    """
 
     def __init__(self, *, margin: float, mining: Mining) -> None:
         super().__init__()

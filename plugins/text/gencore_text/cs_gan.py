@@ -199,7 +199,12 @@ def rewards(model: CSGAN, source: Tensor, tokens: Tensor, rollouts: int) -> Tens
 
 
 class Translation(Objective):
-    """The likelihood, the critic's loss, and the policy gradient as the gradient of a scalar."""
+    """The likelihood, the critic's loss, and the policy gradient as the gradient of a scalar.
+
+    Logs `nats`: cross-entropy a token; lower is better. `real` and `fake`: the critic's mean belief, 0 to 1, that true
+    and drawn translations are true; neither way is better: equal is a draw. `reward`: mean belief in whole drawn
+    translations; higher is better, if the critic is any good.
+    """
 
     def __init__(self, rollouts: int, baseline: float) -> None:
         super().__init__()

@@ -151,7 +151,11 @@ def alter(tokens: Tensor, *, mask: int, size: int, share: float) -> tuple[Tensor
 
 
 class FillIn(Objective):
-    """The cross-entropy of the chosen tokens."""
+    """The cross-entropy of the chosen tokens.
+
+    Logs `nats`: cross-entropy a chosen token; lower is better. `right`: share of the chosen tokens that are guessed;
+    higher is better.
+    """
 
     def __init__(self, share: float) -> None:
         super().__init__()

@@ -120,7 +120,10 @@ def negative_sampling_loss(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 class NegativeSampling(Objective):
-    """Tells the words that stand near each other from words drawn at random."""
+    """Tells the words that stand near each other from words drawn at random.
+
+    Logs `nats`: loss a word; lower is better, and untrained it is (1 + number of negatives) log 2.
+    """
 
     counts: Tensor
 

@@ -112,7 +112,11 @@ class AAE(Model):
 
 
 class AdversarialAutoencoding(Objective):
-    """Phases "reconstruction", "critic", "fool"."""
+    """Phases "reconstruction", "critic", "fool".
+
+    Logs `prior` and `data`: mean scores of codes of the prior and of data; neither way is better: what counts is the
+    first's lead, which at a draw is nothing.
+    """
 
     def reconstruction(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Squared error, mean over all numbers."""

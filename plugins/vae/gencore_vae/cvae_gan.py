@@ -113,7 +113,7 @@ class CVAEGAN(Model):
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> DiagonalGaussian:
         """x (N, *data_shape), classes (N,) -> q(z | x, y), event (latent_dim,). Without classes: those that C reads."""
         label = self.classify(x) if condition is None else condition
-        told = torch.cat([x.flatten(1), one_hot(label, self.config.num_classes, len(x))], 1)
+        told = torch.cat([x.flatten(1), one_hot(label, self.config.num_classes, x)], 1)
         mean, log_variance = self.encoder(told).chunk(2, 1)
         return DiagonalGaussian(mean, log_variance)
 
@@ -121,7 +121,7 @@ class CVAEGAN(Model):
         """z (N, latent_dim), classes (N,) -> data (N, *data_shape). Raises GencoreError without classes."""
         if condition is None:
             raise GencoreError("CVAEGAN draws the class that it is told: give condition=...")
-        return self.decoder(torch.cat([z, one_hot(condition, self.config.num_classes, len(z))], 1))
+        return self.decoder(torch.cat([z, one_hot(condition, self.config.num_classes, z)], 1))
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape) -> (N,) logits, larger for real, whatever the class."""
@@ -140,13 +140,17 @@ class CVAEGAN(Model):
 def class_mean_distance(a: Tensor, b: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Half the squared distance of the class means of features a and b (N, F), both of classes `label` (N,), summed
     over the classes."""
-    members = one_hot(label, num_classes, len(label))
+    members = one_hot(label, num_classes, a)
     means = members.T @ (a - b) / members.sum(0).clamp_min(1)[:, None]
     return 0.5 * means.square().sum()
 
 
 class AsymmetricTraining(Objective):
-    """Phases "critic", "classifier" and "autoencoder"."""
+    """Phases "critic", "classifier" and "autoencoder".
+
+    Logs `kl`, and `pixels`: half the squared distance of rebuilt data; lower is better. `matching`: half the squared
+    distance of mean features of data and of new examples; lower is better.
+    """
 
     def __init__(self, *, kl_weight: float, pixel_weight: float, feature_weight: float, matching_weight: float) -> None:
         super().__init__()

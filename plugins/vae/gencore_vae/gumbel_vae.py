@@ -148,7 +148,10 @@ class CategoricalVAE(LatentVariableModel):
 
 
 class RelaxedBound(Objective):
-    """Maximise one of the three objectives of the header while the temperature falls from 1."""
+    """Maximise one of the three objectives of the header while the temperature falls from 1.
+
+    Logs `log_likelihood`, `kl`, and `temperature`: of the relaxation, on its schedule; neither way is better.
+    """
 
     step: Tensor
 

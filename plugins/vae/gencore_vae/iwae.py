@@ -41,7 +41,11 @@ SYSTEM = SystemSpec(
 
 
 class ImportanceWeightedBound(Objective):
-    """Maximise L_k with k = `num_samples`. Memory and time grow with k; the encoder's gradient gets noisier with it."""
+    """Maximise L_k with k = `num_samples`. Memory and time grow with k; the encoder's gradient gets noisier with it.
+
+    Logs `effective_samples`: how many of the k samples carry weight, 1 to k; higher is better: 1 says that the encoder
+    is far off.
+    """
 
     def __init__(self, *, num_samples: int, binarization: Binarization) -> None:
         super().__init__()

@@ -71,7 +71,10 @@ class LatentClassifierVAE(VAE):
 
 
 class LatentClassification(Objective):
-    """Phase "classifier": cross-entropy in nats on batch["x"], batch["label"], one z ~ q(z | x) an image."""
+    """Phase "classifier": cross-entropy in nats on batch["x"], batch["label"], one z ~ q(z | x) an image.
+
+    Logs `accuracy`.
+    """
 
     def classifier(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Mean over the batch, with the accuracy."""

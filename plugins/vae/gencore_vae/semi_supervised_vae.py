@@ -118,7 +118,7 @@ class SemiSupervisedVAE(LatentVariableModel):
 
     def encode(self, x: Tensor, *, condition: Tensor | None = None) -> DiagonalGaussian:
         """x (N, *data_shape), labels (N,) -> q(z | x, y), event (latent_dim,). Without labels: y = argmax q(y | x)."""
-        classes = one_hot(self.classify(x) if condition is None else condition, self.config.num_classes, len(x))
+        classes = one_hot(self.classify(x) if condition is None else condition, self.config.num_classes, x)
         mean, log_variance = self.encoder(torch.cat([x.flatten(1), classes], 1)).chunk(2, 1)
         return DiagonalGaussian(mean, log_variance)
 
@@ -130,7 +130,7 @@ class SemiSupervisedVAE(LatentVariableModel):
         """z (N, latent_dim), labels (N,) -> p(x | y, z), event data_shape. Raises GencoreError without labels."""
         if condition is None:
             raise GencoreError("This decoder needs a class: pass condition, (N,) integer labels.")
-        classes = one_hot(condition, self.config.num_classes, len(z))
+        classes = one_hot(condition, self.config.num_classes, z)
         return data_distribution(self.decoder(torch.cat([z, classes], 1)), self.config)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -204,7 +204,11 @@ class ClassThenPrior:
 
 
 class SemiSupervisedBound(Objective):
-    """Phase "autoencoder": the objective of the header on x, label (few) and x_unlabelled (all)."""
+    """Phase "autoencoder": the objective of the header on x, label (few) and x_unlabelled (all).
+
+    Logs `labelled` and `unlabelled`: bounds of log p(x, y) and log p(x), nats an example; higher is better.
+    `cross_entropy`: of the classes, nats; lower is better.
+    """
 
     def __init__(self, *, label_weight: float, binarization: Binarization) -> None:
         super().__init__()

@@ -123,7 +123,7 @@ class SpecifiedFactorsVAE(Model):
         """Images (N, *data_shape) and labels (N,) -> (N,) logits, larger for real images of that class."""
         if condition is None:
             raise GencoreError("This critic judges an image for a class: pass condition, (N,) integer labels.")
-        return self.critic(x, one_hot(condition, self.config.num_classes, len(x)))
+        return self.critic(x, one_hot(condition, self.config.num_classes, x))
 
 
 def same_class_partner(label: Tensor) -> Tensor:
@@ -137,7 +137,11 @@ def same_class_partner(label: Tensor) -> Tensor:
 
 
 class FactorSwapping(Objective):
-    """Phases "autoencoder" and "critic"."""
+    """Phases "autoencoder" and "critic".
+
+    Logs `kl`, and `own` and `swapped`: error of data rebuilt from their own code and with another's of their class,
+    nats; lower is better.
+    """
 
     def __init__(self, *, game_weight: float, pixel_std: float) -> None:
         super().__init__()

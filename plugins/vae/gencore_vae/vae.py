@@ -97,7 +97,10 @@ class VAE(LatentVariableModel):
 
 class VariationalBound(Objective):
     """Maximise E log p(x | z) - beta KL. `free_bits`, in nats an example, is a KL that costs nothing (Kingma et al.
-    2016, arXiv:1606.04934, appendix C.8, with all latents in one group): max(free_bits, mean KL)."""
+    2016, arXiv:1606.04934, appendix C.8, with all latents in one group): max(free_bits, mean KL).
+
+    Logs `log_likelihood` and `kl`.
+    """
 
     def __init__(self, *, beta: float = 1.0, free_bits: float = 0.0, binarization: Binarization = "none") -> None:
         super().__init__()

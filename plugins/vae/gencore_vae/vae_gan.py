@@ -127,7 +127,11 @@ def feature_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class LearnedSimilarity(Objective):
-    """Phases "encoder", "decoder", "critic", in this order: the first measures the costs that gate the others."""
+    """Phases "encoder", "decoder", "critic", in this order: the first measures the costs that gate the others.
+
+    Logs `kl`, `game`, and `feature_distance`: of data and rebuilt data, in the critic's features, nats; lower is
+    better.
+    """
 
     costs: Tensor
 

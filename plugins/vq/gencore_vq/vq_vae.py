@@ -324,6 +324,8 @@ class VectorQuantization(Objective):
 
     `kmeans_iterations`: the codebook begins at the centres of this many steps of k-means on the first batch, after its
     step; 0: at random. A residual codebook's third term pulls the latents to the sum of the books that were decoded.
+
+    Logs `reconstruction`, and `perplexity`: how many codes are in use, 1 to all; higher is better: 1 is a collapse.
     """
 
     begun: Tensor

@@ -29,7 +29,10 @@ class Penalty(Protocol):
 
 
 class Reconstruction(Objective):
-    """`corrupt` sees x in training alone; the target is always the clean x. `after(model)` follows every step."""
+    """`corrupt` sees x in training alone; the target is always the clean x. `after(model)` follows every step.
+
+    Logs `reconstruction`, and what its penalties log.
+    """
 
     def __init__(
         self,

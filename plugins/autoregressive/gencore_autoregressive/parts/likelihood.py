@@ -16,7 +16,10 @@ from gencore.nn.likelihood import PROBABILITY, bits_per_dim
 
 
 class MaximumLikelihood(Objective):
-    """Minimise -log p(x), or -log p(x | condition), in nats a number; logged in bits."""
+    """Minimise -log p(x), or -log p(x | condition), in nats a number; logged in bits.
+
+    Logs `bits_per_dim`: code length of one number of the data, in bits; lower is better.
+    """
 
     def likelihood(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"], and the model's condition."""

@@ -125,8 +125,10 @@ class Denoiser(Model, abc.ABC):
         return self.input_scale(sigma), self.level(sigma).float()
 
     def evaluate(self, x: Tensor, scale: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
-        """The network's output at x (N, *data_shape), for scale and level (N,) as `told` returns them."""
-        return self.network(x * column(scale, x), level, labels)
+        """The network's output at x (N, *data_shape), for scale and level (N,) as `told` returns them; of x's dtype,
+        whatever the network computes in."""
+        dtype = next((p.dtype for p in self.network.parameters()), x.dtype)
+        return self.network((x * column(scale, x)).to(dtype), level, labels).to(x.dtype)
 
     def step_graph(self, sampler: Sampler) -> tuple[nn.Module, Callable[..., Tensor], dict[str, Any]]:
         """One step of `sampler` for `gencore export`: see gencore_diffusion.parts.exported."""

@@ -29,7 +29,11 @@ from gencore_diffusion.parts.reverse_variance import interpolated, log_bounds
 
 
 class LearnedVariance(Objective):
-    """Phase "denoiser". `bins`: the data's levels from -1 to 1, for L_0; None: a density. `weight`: lambda."""
+    """Phase "denoiser". `bins`: the data's levels from -1 to 1, for L_0; None: a density. `weight`: lambda.
+
+    Logs `simple`: mean squared error of the prediction; lower is better. `bound`: the variational bound, in bits an
+    example's number; lower is better.
+    """
 
     def __init__(self, *, label_drop: float = 0.1, bins: int | None = 256, weight: float = 0.001) -> None:
         super().__init__()

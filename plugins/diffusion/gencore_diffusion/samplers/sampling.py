@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from gencore import Noise
@@ -140,8 +141,11 @@ def walk(stepper: Stepper, x: Tensor, noise: Noise | None, callback: Callback | 
 
 
 def prior(model: Denoises, noise: Noise, sigma: float) -> Tensor:
-    """Where sampling begins: (count, *data_shape) of standard deviation sigma, or sqrt(1 + sigma^2)."""
-    return noise.normal(*model.data_shape) * (math.hypot(1.0, sigma) if model.preserves_variance else sigma)
+    """Where sampling begins: (count, *data_shape) of standard deviation sigma, or sqrt(1 + sigma^2); of at least
+    float32, which the steps keep: float16 ends at 65504, below ddpm's largest level, and bfloat16 has 8 bits."""
+    normal = noise.normal(*model.data_shape)
+    wide = normal.to(torch.promote_types(normal.dtype, torch.float32))
+    return wide * (math.hypot(1.0, sigma) if model.preserves_variance else sigma)
 
 
 def drawn(noise: Noise | None, x: Tensor) -> Tensor:

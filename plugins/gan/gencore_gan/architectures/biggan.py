@@ -160,7 +160,7 @@ class BigGAN(Model):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape), condition: classes (N,) -> scores (N,), larger for real ones of that class."""
-        return self.critic(x, one_hot(needed(condition), self.config.num_classes, len(x)))
+        return self.critic(x, one_hot(needed(condition), self.config.num_classes, x))
 
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """z ~ N(0, 1), (n, latent_dim)."""
@@ -214,7 +214,10 @@ def overlap_of_rows(weight: Tensor) -> Tensor:
 
 
 class BigAdversarial(Adversarial):
-    """The hinge game; the generator pays for rows that overlap."""
+    """The hinge game; the generator pays for rows that overlap.
+
+    Logs `overlap`: of the rows of the generator's weights, 0 where they are orthogonal; lower is better.
+    """
 
     def __init__(self, *, orthogonal_weight: float) -> None:
         check(orthogonal_weight >= 0, "orthogonal_weight", orthogonal_weight, "0 or more")

@@ -36,7 +36,7 @@ from gencore.config import check
 from gencore.distributed import process_count, sum_over_processes
 from gencore.nn.conv import check_image_shape
 from gencore.noise import GlobalNoise, Noise, NoiseSource
-from gencore_gan.parts.equalised import EqualisedConv2d, EqualisedLinear
+from gencore_gan.parts.equalised import EqualisedConv2d, EqualisedLinear, widened
 from gencore_gan.parts.growing import channels_by_level, whole_critic
 from gencore_gan.parts.styles import NoiseInput, for_layers, mapping_network, mixed, truncated
 
@@ -87,8 +87,9 @@ class StyleGANConfig(ModelConfig):
 
 def adaptive_instance_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float = 1e-8) -> Tensor:
     """Maps (N, C, H, W), each made normal over its places, with scale and shift (N, C)."""
-    variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
-    normal = (x - mean) * (variance + eps).rsqrt()
+    wide = widened(x)
+    variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
+    normal = ((wide - mean) * (variance + eps).rsqrt()).to(x.dtype)
     return normal * rearrange(scale, "n c -> n c 1 1") + rearrange(shift, "n c -> n c 1 1")
 
 

@@ -111,7 +111,13 @@ class Augmented:
 
 class LazyStyleAdversarial(StyleAdversarial):
     """StyleGAN's game. Every `r1_every`-th step of the critic has R1, every `path_every`-th of the generator the path
-    length's term; weights of 0 leave them out. `augmentation_target` 0 leaves augmentation out."""
+    length's term; weights of 0 leave them out. `augmentation_target` 0 leaves augmentation out.
+
+    Logs `path_length`: how far pictures move for a step in style; neither way is better: it should keep to its own
+    average. With augmentation, `overfitting`: mean sign of the critic's scores of data; neither way is better: it
+    should stay near its target. `augmentation`: the chance of a change; neither way is better: much of it says that
+    there are few data.
+    """
 
     def __init__(
         self,

@@ -47,6 +47,8 @@ class AuxiliaryClassification(Objective):
     """Phases "critic" and "generator". `class_weight`: of the class terms, in both; 1 in the paper.
 
     `classify_generated`: whether the critic's class term sees generated examples, too.
+
+    Logs `real` and `fake`, and `class`.
     """
 
     def __init__(self, *, class_weight: float = 1.0, classify_generated: bool = True) -> None:

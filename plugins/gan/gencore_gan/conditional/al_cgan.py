@@ -157,7 +157,10 @@ class ALCGAN(Model):
 
 class SceneGame(Objective):
     """Phases "critic" and "generator". `critic_sees`: whether the critic sees the condition; without it the game says
-    nothing of layout and weather."""
+    nothing of layout and weather.
+
+    Logs `real` and `fake`.
+    """
 
     def __init__(self, *, critic_sees: bool) -> None:
         super().__init__()

@@ -63,7 +63,11 @@ class AMGAN(LabelledGenerator):
 
 
 class ActivationMaximization(Objective):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `real`: cross-entropy of the classes of data, nats; lower is better. `fake`: cross-entropy of generated
+    examples with the class of generated ones, nats; neither way is better: low is a critic that is never fooled.
+    """
 
     def __init__(self, targets: Targets) -> None:
         super().__init__()

@@ -99,7 +99,10 @@ class ArtGAN(LabelledGenerator):
 
 
 class ArtGame(Objective):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `game`, `class` and `reconstruction`, of data in phase "critic", of generated examples in "generator".
+    """
 
     def __init__(self, *, class_weight: float, reconstruction_weight: float) -> None:
         super().__init__()

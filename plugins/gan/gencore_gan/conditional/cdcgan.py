@@ -50,7 +50,7 @@ class CDCGAN(LabelledGenerator):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Images (N, *data_shape), classes (N,) -> (N,) logits, larger for real images of that class."""
-        classes = told_classes(condition, self.config.num_classes, len(x))
+        classes = told_classes(condition, self.config.num_classes, x)
         maps = repeat(classes, "n k -> n k h w", h=x.shape[2], w=x.shape[3])
         return rearrange(self.critic(torch.cat([x, maps], 1)), "n 1 1 1 -> n")
 

@@ -50,15 +50,15 @@ class CGAN(LabelledGenerator):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape), classes (N,) -> (N,) logits, larger for real data of that class."""
-        classes = told_classes(condition, self.config.num_classes, len(x))
+        classes = told_classes(condition, self.config.num_classes, x)
         return rearrange(self.critic(torch.cat([x.flatten(1), classes], 1)), "n 1 -> n")
 
 
-def told_classes(condition: Tensor | None, num_classes: int, count: int) -> Tensor:
-    """One-hot classes (count, num_classes). Raises GencoreError where there are none."""
+def told_classes(condition: Tensor | None, num_classes: int, x: Tensor) -> Tensor:
+    """One-hot classes of x (N, ...), (N, num_classes). Raises GencoreError where there are none."""
     if condition is None:
         raise GencoreError("This critic judges data of a class: give condition=...")
-    return one_hot(condition, num_classes, count)
+    return one_hot(condition, num_classes, x)
 
 
 def cgan(

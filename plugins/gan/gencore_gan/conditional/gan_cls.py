@@ -131,15 +131,16 @@ class TextGAN(Model):
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """z (N, latent_dim), captions (N, length) of tokens -> pictures. Raises GencoreError without captions."""
-        return self.draw(z, self.text(_told(condition)))
+        return self.draw(z, self.text(told_tokens(condition)))
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Pictures (N, *data_shape), captions (N, length) -> logits (N,), larger for real ones with their caption."""
-        judged: Tensor = self.critic(x, self.text(_told(condition)))
+        judged: Tensor = self.critic(x, self.text(told_tokens(condition)))
         return judged
 
 
-def _told(condition: Tensor | None) -> Tensor:
+def told_tokens(condition: Tensor | None) -> Tensor:
+    """The sentences that a model is told. Raises GencoreError where it is told none."""
     if condition is None:
         raise GencoreError("This model draws and judges pictures of a sentence: give condition=...")
     return condition
@@ -164,7 +165,11 @@ def ranking_loss(scores: Tensor, differ: Tensor) -> Tensor:
 
 class MatchingAwareGame(Objective):
     """Phases "critic" and "generator". `wrong_weight`: of real pictures with wrong captions, and 1 - it of generated
-    ones; 0 is the plain conditional game."""
+    ones; 0 is the plain conditional game.
+
+    Logs `real`, `wrong` and `fake`: the critic's loss on pictures with their captions, with others' captions, and on
+    generated pictures, nats; neither way is better: all near 0 is a critic that is never fooled.
+    """
 
     def __init__(self, *, wrong_weight: float, interpolate: float) -> None:
         super().__init__()

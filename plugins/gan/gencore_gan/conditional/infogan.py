@@ -87,8 +87,8 @@ class InfoGAN(Model):
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """(n, code_dim + latent_dim): a category one-hot, numbers uniform in [-1, 1], normal noise."""
         config = self.config
-        category = one_hot(noise.integers(config.num_categories), config.num_categories, noise.count)
-        parts = [category, 2 * noise.uniform(config.num_codes) - 1, noise.normal(config.latent_dim)]
+        category, codes = noise.integers(config.num_categories), 2 * noise.uniform(config.num_codes) - 1
+        parts = [one_hot(category, config.num_categories, codes), codes, noise.normal(config.latent_dim)]
         return torch.cat([part.to(noise.device) for part in parts], 1)
 
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
@@ -113,7 +113,11 @@ class InfoGAN(Model):
 
 
 class InformationMaximization(Objective):
-    """Phases "critic" and "generator". `category_weight` and `code_weight`: lambda of the category and the numbers."""
+    """Phases "critic" and "generator". `category_weight` and `code_weight`: lambda of the category and the numbers.
+
+    Logs `real` and `fake`, and `category`: cross-entropy of the category that Q reads, nats; lower is better. `codes`:
+    -log density of the numbers that Q reads, nats; lower is better.
+    """
 
     def __init__(self, *, category_weight: float, code_weight: float) -> None:
         super().__init__()

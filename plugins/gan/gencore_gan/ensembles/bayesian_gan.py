@@ -116,7 +116,11 @@ def negative_log_prior(parameters: Sequence[Tensor], std: float) -> Tensor:
 
 
 class PosteriorSampling(Objective):
-    """Phases "critic" and "generators"."""
+    """Phases "critic" and "generators".
+
+    Logs `game`, and `energy`: the chains' -log posterior without constants; neither way is better: they are to sample
+    it, not to find its least.
+    """
 
     iterations: Tensor
 

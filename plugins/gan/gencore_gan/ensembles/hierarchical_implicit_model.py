@@ -137,7 +137,11 @@ class HierarchicalImplicitModel(Model):
 
 
 class LikelihoodFree(Objective):
-    """Phases "ratio" and "inference". `num_draws`: of beta and z for each x; `num_examples`: N of the header."""
+    """Phases "ratio" and "inference". `num_draws`: of beta and z for each x; `num_examples`: N of the header.
+
+    Logs `kl`, and `gain`: nats of all data that the ratio sees in the model's favour; higher is better, if the ratio is
+    right.
+    """
 
     def __init__(self, *, num_examples: int, num_draws: int, prior_weight: float) -> None:
         super().__init__()

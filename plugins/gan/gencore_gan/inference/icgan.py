@@ -84,7 +84,11 @@ class IcGAN(CGAN):
 
 
 class MatchingAware(Adversarial):
-    """`Adversarial` whose critic must also tell real data of a wrong class."""
+    """`Adversarial` whose critic must also tell real data of a wrong class.
+
+    Logs `real` and `fake`, and `wrong`: mean score of data with another class's name; lower is better: it should lie
+    below real.
+    """
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Right pairs against wrong and generated ones, half each."""

@@ -68,7 +68,11 @@ def convergence(real: Tensor, fake: Tensor, gamma: float) -> Tensor:
 
 
 class Equilibrium(Objective):
-    """Phases "critic" and "generator"; the buffer `k` is the paper's k_t."""
+    """Phases "critic" and "generator"; the buffer `k` is the paper's k_t.
+
+    Logs `real`: mean error of rebuilt data; lower is better. `fake`: mean error of rebuilt generated examples; neither
+    way is better: it should be gamma times real. `convergence`: the paper's M; lower is better.
+    """
 
     k: Tensor
 

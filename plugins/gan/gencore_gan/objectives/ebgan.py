@@ -71,7 +71,11 @@ class EBGAN(AutoencoderGAN):
 
 
 class EnergyBased(Objective):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `real`: mean energy of data; lower is better. `fake`: mean energy of generated examples; neither way is better:
+    it should rise no further than the margin. `pulling_away`: mean squared cosine of the codes of two; lower is better.
+    """
 
     def __init__(self, *, margin: float, pulling_away_weight: float) -> None:
         super().__init__()

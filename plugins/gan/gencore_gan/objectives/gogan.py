@@ -108,7 +108,10 @@ def rank_loss(better: Tensor, worse: Tensor, margin: float) -> Tensor:
 
 
 class Ranking(Objective):
-    """Phases "critic" and "generator" of one stage, from 0."""
+    """Phases "critic" and "generator" of one stage, from 0.
+
+    Logs what its penalty logs.
+    """
 
     double_backward = ("critic",)
 

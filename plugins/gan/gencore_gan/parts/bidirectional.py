@@ -67,7 +67,11 @@ class BidirectionalGAN(Model, abc.ABC):
 
 
 class JointGame(Objective):
-    """Phases "critic" and "pair", the generator with the encoder."""
+    """Phases "critic" and "pair", the generator with the encoder.
+
+    Logs `inferred` and `generated`: mean scores of data with inferred codes, and of codes with generated data; neither
+    way is better: what counts is the first's lead, which at a draw is nothing.
+    """
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Data with inferred codes against codes with generated data."""

@@ -17,7 +17,13 @@ from torch.nn import functional as F
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     """x (N, C, ...) divided at each place by the root of the mean of its squares over the C channels."""
-    return x * (x.square().mean(1, keepdim=True) + eps).rsqrt()
+    wide = widened(x)
+    return (wide * (wide.square().mean(1, keepdim=True) + eps).rsqrt()).to(x.dtype)
+
+
+def widened(x: Tensor) -> Tensor:
+    """x as float32 where it is narrower: float16 has neither room for squares nor an epsilon of 1e-8."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class EqualisedLinear(nn.Module):

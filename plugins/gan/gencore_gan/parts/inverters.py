@@ -71,6 +71,8 @@ class Inverter(Objective):
     `on`: "generated" data, or "real" ones. `space`: where the error is a mean square: in "data", G(E(x)) against x, or
     in "code", E(G(z)) against z, for generated data alone. `feature_weight`: of the mean square in `model.features`.
     Where the model takes a condition, generated examples have that of the batch.
+
+    Logs `error`: mean square between what is inverted and its rebuilding; lower is better.
     """
 
     def __init__(

@@ -112,7 +112,7 @@ class LabelledGenerator(Model):
         """z (N, latent_dim), classes (N,) -> data (N, *data_shape). Raises GencoreError without classes."""
         if condition is None:
             raise GencoreError(f"{type(self).__name__} draws the class that it is told: give condition=...")
-        return self.generator(torch.cat([z, one_hot(condition, self.config.num_classes, len(z))], 1))
+        return self.generator(torch.cat([z, one_hot(condition, self.config.num_classes, z)], 1))
 
 
 class ClassHeadGAN(LabelledGenerator):

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from gencore_gan.parts.equalised import EqualisedLinear
+from gencore_gan.parts.equalised import EqualisedLinear, widened
 from gencore_gan.parts.styles import NoiseInput
 from gencore_kernels import bias_activation, upfirdn2d
 
@@ -28,7 +28,8 @@ def blur() -> Tensor:
 
 def demodulation(weight: Tensor, style: Tensor, eps: float = 1e-8) -> Tensor:
     """1 / ||s w_j|| for weights (outputs, inputs, h, w) and styles s (N, inputs): (N, outputs)."""
-    return (style.square() @ weight.square().sum((2, 3)).T + eps).rsqrt()
+    wide, kernels = widened(style), widened(weight)
+    return (wide.square() @ kernels.square().sum((2, 3)).T + eps).rsqrt().to(style.dtype)
 
 
 class ModulatedConv2d(nn.Module):

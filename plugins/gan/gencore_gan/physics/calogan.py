@@ -227,7 +227,11 @@ class CaloGAN(Model):
 
 
 class EnergyMatched(Objective):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `real` and `fake`, and `energy_off`: mean distance of the energy deposited from the one asked for, in the
+    data's units; lower is better.
+    """
 
     def __init__(self, energy_weight: float) -> None:
         super().__init__()

@@ -141,7 +141,7 @@ class LAGAN(Model):
         """z (N, latent_dim), classes (N,) -> images (N, H, W), 0 or more. Raises GencoreError without classes."""
         if condition is None:
             raise GencoreError("LAGAN draws the class that it is told: give condition=...")
-        code = torch.cat([z, one_hot(condition, self.config.num_classes, len(z))], 1)
+        code = torch.cat([z, one_hot(condition, self.config.num_classes, z)], 1)
         return self.config.unit * rearrange(self.generator(code), "n 1 h w -> n h w")
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:

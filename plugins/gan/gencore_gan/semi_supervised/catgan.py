@@ -64,7 +64,11 @@ class CatGAN(ClassifyingGAN):
 
 class Categorical(Objective):
     """Phases "critic" and "generator", on x, label (few) and x_unlabelled. `unlabelled_weight`: of the entropies; with
-    0 the critic learns from the labels alone."""
+    0 the critic learns from the labels alone.
+
+    Logs `named`, and `real`: entropy of the classes of data, nats; lower is better. `fake`: that of generated examples,
+    nats; neither way is better: the critic wants it high, the generator low.
+    """
 
     def __init__(self, *, label_weight: float, unlabelled_weight: float) -> None:
         super().__init__()

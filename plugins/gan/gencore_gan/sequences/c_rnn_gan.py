@@ -142,7 +142,10 @@ def rests(own: float, other: float, *, share: float = 0.7) -> bool:
 
 
 class FreezingGame(Objective):
-    """Phases "pretraining", "critic" and "generator"; the gates hold the order and the balance."""
+    """Phases "pretraining", "critic" and "generator"; the gates hold the order and the balance.
+
+    Logs `game`, where the generator matches features instead of playing.
+    """
 
     losses: Tensor
     iterations: Tensor

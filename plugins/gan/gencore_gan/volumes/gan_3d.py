@@ -44,7 +44,11 @@ SYSTEM = SystemSpec(
 
 
 class RestingCritic(AccuracyGate):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `real` and `fake`, and `accuracy`: share that the critic tells right; neither way is better: 0.5 is a draw, and
+    above most_accurate it rests.
+    """
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Real against generated shapes."""

@@ -116,7 +116,11 @@ def squared_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class PicturedGame(AccuracyGate):
-    """Phases "critic", "encoder" and "generator"."""
+    """Phases "critic", "encoder" and "generator".
+
+    Logs `kl`, and `distance`: squared distance of rebuilt shapes; lower is better. `accuracy`: share that the critic
+    tells right; neither way is better: 0.5 is a draw, and above most_accurate it rests.
+    """
 
     def __init__(self, *, most_accurate: float, kl_weight: float, reconstruction_weight: float) -> None:
         super().__init__(most_accurate)

@@ -28,7 +28,11 @@ Pretext = Callable[[Any, Tensor], tuple[Task, ...]]
 
 
 class PretextClassification(Objective):
-    """Phase "pretext": the sum of the questions' cross-entropies, in nats."""
+    """Phase "pretext": the sum of the questions' cross-entropies, in nats.
+
+    Logs `turn_accuracy`, `place_accuracy`, `across_accuracy`, `down_accuracy`: share of each question's answers that
+    are right; higher is better.
+    """
 
     def __init__(self, pretext: Pretext) -> None:
         super().__init__()

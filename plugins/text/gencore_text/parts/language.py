@@ -133,7 +133,11 @@ class LanguageModel(SequenceModel):
 
 
 class NextToken(Objective):
-    """Minimise -(1 / T) sum_t log p(w_t | w_1 ... w_(t-1)), nats a token; perplexity is its exponential."""
+    """Minimise -(1 / T) sum_t log p(w_t | w_1 ... w_(t-1)), nats a token; perplexity is its exponential.
+
+    Logs `perplexity`: among how many tokens, equally likely, the next would be as hard to guess; lower is better.
+    `bits_per_token`: its logarithm to base 2; lower is better.
+    """
 
     def likelihood(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """On batch["x"]."""

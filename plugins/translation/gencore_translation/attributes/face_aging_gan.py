@@ -166,7 +166,7 @@ class FaceAgingGAN(Model):
     def _groups(self, condition: Tensor | None, like: Tensor) -> Tensor:
         check(condition is not None, "condition", condition, "an age group for each example")
         assert condition is not None
-        return one_hot(condition, self.config.num_groups, len(like)).to(like)
+        return one_hot(condition, self.config.num_groups, like)
 
 
 class CodeRecovery(Objective):

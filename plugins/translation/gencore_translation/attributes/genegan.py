@@ -136,7 +136,12 @@ class GeneGAN(Model):
 
 
 class Transfiguration(Objective):
-    """Phases "critics" and "translator" on x, with the object, and x_b, without. `game_weight` 0: no exchange."""
+    """Phases "critics" and "translator" on x, with the object, and x_b, without. `game_weight` 0: no exchange.
+
+    Logs `recon`: mean distance of both pictures from their rebuilding; lower is better. `null`: mean size of the
+    object's code where there is none; lower is better. `game`: minus the critics' mean scores of exchanged pictures;
+    neither way is better. `parallelogram`: how far the four pictures are from one; lower is better.
+    """
 
     def __init__(self, weights: Mapping[str, float], *, weight_clip: float) -> None:
         super().__init__()

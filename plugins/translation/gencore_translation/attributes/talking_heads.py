@@ -214,7 +214,12 @@ def critic_loss(critic: Any, who: Tensor, x: Tensor, made: Tensor, maps: Tensor)
 
 
 class MetaLearning(Objective):
-    """Phases "critic" and "generator" on episodes: x, x_input, label, frames, frame_maps."""
+    """Phases "critic" and "generator" on episodes: x, x_input, label, frames, frame_maps.
+
+    Logs `game`, and `content`: distance of drawn from true frames, in pixels and features; lower is better. `feature`:
+    distance in the critic's features; lower is better. `match`: mean distance of a person's code from the one that the
+    critic keeps; lower is better.
+    """
 
     def __init__(self, terms: TalkingTerms, *, match_weight: float) -> None:
         super().__init__()

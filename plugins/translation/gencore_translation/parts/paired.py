@@ -38,7 +38,11 @@ class RelativisticLosses(NamedTuple):
 
 
 class PairedTranslation(Objective):
-    """`terms`: by name, the weight and the distance. `losses` None: no game, and no phase "critic"."""
+    """`terms`: by name, the weight and the distance. `losses` None: no game, and no phase "critic".
+
+    Logs `real` and `fake`, `game`, and each term by its name, without its weight, as `l1` or `mse`: distance of made
+    from wanted pictures; lower is better. `features`: that distance in a network's features; lower is better.
+    """
 
     def __init__(
         self,

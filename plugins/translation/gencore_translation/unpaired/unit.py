@@ -176,12 +176,16 @@ class UNIT(Model):
     def _choose(self, both: list[Tensor], condition: Tensor | None) -> Tensor:
         if condition is None:
             return both[0]
-        chosen = one_hot(condition, DOMAINS, len(both[0]))[:, 1].bool()
+        chosen = one_hot(condition, DOMAINS, both[0])[:, 1].bool()
         return torch.where(chosen.view(-1, *[1] * (both[0].ndim - 1)), both[1], both[0])
 
 
 class Translation(Objective):
-    """Phases "generator" and "critic" on x, of domain 0, and x_b, of domain 1."""
+    """Phases "generator" and "critic" on x, of domain 0, and x_b, of domain 1.
+
+    Logs its terms, weighted: `game`, `kl`, `reconstruction`, `cycle`, and `cycle_kl`: the `kl` of translated pictures'
+    codes; neither way is better.
+    """
 
     def __init__(
         self, *, game_weight: float, kl_weight: float, reconstruction_weight: float, cycle_weight: float

@@ -141,7 +141,7 @@ class PriorThenDecoder:
         callback: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """One example for each stream of noise."""
-        distribution = model.generate(model.draw_prior(noise), condition=condition)
+        distribution = model.generate(model.draw_prior(noise).to(noise.dtype), condition=condition)
         x = distribution.mean if self.output == "mean" else distribution.draw(noise)[0]
         if callback:
             callback(1, 1)

@@ -1,0 +1,56 @@
+"""What an error advises can be done with the command that was typed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from PIL import Image
+
+from gencore.cli.__main__ import main
+from gencore.cli.advice import fitted
+from gencore.cli.app import app
+
+COMMANDS = typer.main.get_group(app)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "expected"),
+    [
+        ("train dcgan", "Leave it out with skip_corrupt=True (--skip-corrupt).", "Leave it out with --skip-corrupt."),
+        (
+            "reconstruct m",
+            "Leave it out with skip_corrupt=True (--skip-corrupt).",
+            "Leave it out with --skip-corrupt. --skip-corrupt is an option of gencore train.",
+        ),
+        ("train x", "Say data_range=(0, 15) (--data-range 0,15), or.", "Say --data-range 0,15, or."),
+        ("pull a/b", "Or pass subfolder=...", "Or pass --subfolder"),
+        ("sample a/b", "Or pass subfolder=...", "Or pass --subfolder --subfolder is an option of gencore pull."),
+        ("sample a/b", "Use `gencore pull --subfolder`.", "Use `gencore pull --subfolder`."),
+        ("sample a/b", "Pass shape=... or --frob.", "Pass shape=... or --frob."),
+        ("sample -n 0", "n is 0; expected x=3.", "n is 0; expected x=3."),
+    ],
+)
+def test_keywords_become_options_and_other_commands_are_named(words: str, text: str, expected: str) -> None:
+    assert fitted(text, words.split(), COMMANDS) == expected
+
+
+def test_a_damaged_picture_of_another_command_than_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only train has --skip-corrupt: `reconstruct` names it as train's."""
+    import gencore
+
+    gencore.create("vae", data_shape=(1, 8, 8), hidden=[4], latent_dim=2).save_pretrained(tmp_path / "m")
+    (tmp_path / "d").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "d" / "a.png")
+    (tmp_path / "d" / "b.png").write_bytes(b"\x89PNG")
+    monkeypatch.setattr(sys, "argv", ["gencore", "reconstruct", f"{tmp_path}/m", "--data", f"{tmp_path}/d"])
+    with pytest.raises(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "b.png" in said
+    assert "skip_corrupt" not in said
+    assert "--skip-corrupt is an option of gencore train." in said
