@@ -23,6 +23,7 @@ from .critics import least_side, patch_critic
 from .norms import Norm, check_norm
 from .paired import check_pictures, check_positive
 from .resnet import ResNetTranslator
+from .resnet_files import HALVINGS, published_resnet
 
 DOMAINS = ("a", "b")
 
@@ -58,7 +59,7 @@ def domain_of(to: str | None) -> int:
 class TwoTranslatorsConfig(ModelConfig):
     """`data_shape`: of both domains' pictures in training; pictures of any size are translated. `width`: channels at
     the picture's size. `blocks`: residual blocks; the paper has 9 for 256 pixels. `critic_halvings`: 1, 2, 3 for
-    patches of 16, 34, 70 pixels."""
+    patches of 16, 34, 70 pixels. `one_way`: there is no translator into domain "a", as in a published file of one."""
 
     data_shape: tuple[int, ...] = (1, 8, 8)
     width: int = 8
@@ -67,6 +68,7 @@ class TwoTranslatorsConfig(ModelConfig):
     norm: Norm = "none"
     critic_width: int = 16
     critic_halvings: int = 1
+    one_way: bool = False
 
     def __post_init__(self) -> None:
         check_pictures("data_shape", self.data_shape)
@@ -74,6 +76,14 @@ class TwoTranslatorsConfig(ModelConfig):
         check_norm(self.norm)
         side, least = min(self.data_shape[1:]), least_side(self.critic_halvings)
         check(side >= least, "critic_halvings", self.critic_halvings, f"fewer: pictures of {side} are below {least}")
+
+
+class Missing(nn.Module):
+    """In the place of a translator that a published file does not hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raises GencoreError."""
+        raise GencoreError('This model is one_way: it translates into "b" alone, and neither into "a" nor trains.')
 
 
 class TwoTranslators(Model):
@@ -90,7 +100,9 @@ class TwoTranslators(Model):
             ResNetTranslator(
                 channels, channels, width=config.width, blocks=config.blocks, halvings=config.halvings, norm=config.norm
             )
-            for _ in DOMAINS
+            if domain == "b" or not config.one_way
+            else Missing()
+            for domain in DOMAINS
         )
         self.critics = nn.ModuleList(
             patch_critic(channels, width=config.critic_width, halvings=config.critic_halvings, norm=config.norm)
@@ -100,9 +112,42 @@ class TwoTranslators(Model):
     @property
     def tiling(self) -> Tiling | None:
         """How a picture may be cut (gencore.tiling)."""
-        first = self.translators[0]
-        assert isinstance(first, ResNetTranslator)
-        return first.tiling
+        second = self.translators[1]
+        assert isinstance(second, ResNetTranslator)
+        return second.tiling
+
+    @classmethod
+    def from_published(cls, tensors: Mapping[str, Tensor]) -> TwoTranslators:
+        """The model of one residual generator's checkpoint of pytorch-CycleGAN-and-pix2pix (netG), which translates
+        into "b"; there is none into "a", and the critics of 70 pixels are new.
+
+        Batch normalisation takes the statistics of its training, as that program does with --eval. Raises
+        GencoreError for a key too many, too few, or of another shape.
+        """
+        file = published_resnet(tensors)
+        if file.channels_in != file.channels_out:
+            raise GencoreError(
+                f"The checkpoint turns {file.channels_in} channels into {file.channels_out}; expected as many on both "
+                "sides."
+            )
+        config = TwoTranslatorsConfig(
+            data_shape=(file.channels_in, 256, 256),
+            width=file.width,
+            blocks=file.blocks,
+            halvings=HALVINGS,
+            norm=file.norm,
+            critic_width=64,
+            critic_halvings=3,
+            one_way=True,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = cls(config)
+        try:
+            model.translators[1].load_state_dict(file.tensors)
+        except RuntimeError as error:
+            raise GencoreError(f"The checkpoint does not fit a residual translator: {error}") from error
+        return model.eval()
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
         """Pictures (N, C, H, W) of one domain -> the same in the other, `to`: "b", where nothing is said, or "a"."""
