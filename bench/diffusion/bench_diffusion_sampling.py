@@ -36,7 +36,7 @@ from gencore_diffusion.diffusers.scheduler import DiffusersScheduler
 from gencore_diffusion.samplers.solvers import DDIMSampler, DPMSolverSampler
 from gencore_kernels import use_backend
 
-TESTS = "tests/plugins/diffusion/test_diffusion_solvers.py"
+TESTS = "tests/plugins/diffusion/samplers/test_solvers.py"
 SHAPE = (64, 3, 64, 64)
 STEPS = 20
 

@@ -47,8 +47,6 @@ def shape(kind: str, size: float, row: int, column: int) -> Tensor:
 
 
 SIZES, PLACES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0), range(4, 12)
-
-
 SHAPES = list(itertools.product(("square", "disc", "diamond"), SIZES, PLACES, PLACES))
 
 

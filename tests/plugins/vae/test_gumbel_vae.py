@@ -15,8 +15,6 @@ from gencore_vae.gumbel_vae import RelaxedBound, concrete_log_density, relaxed_o
 from tests.plugins.vae.vae_digits import binary, independent_pixels, mean_bound, train
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0, 0.0])
-
-
 VALUES = torch.tensor([1.0, -2.0, 0.5, 3.0])
 
 

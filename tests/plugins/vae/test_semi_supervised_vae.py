@@ -20,8 +20,6 @@ from tests.plugins.vae import linear_gaussian as truth
 from tests.plugins.vae.vae_digits import accuracy, share_of
 
 CLASSES = 3
-
-
 SHIFTS = torch.tensor([[0.0] * 6, [1.0, -1.0, 0.5, 0.0, 0.3, 1.0], [-0.6, 0.4, 1.0, -1.0, 0.2, 0.0]])
 
 

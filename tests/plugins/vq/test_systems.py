@@ -10,8 +10,6 @@ from gencore.errors import GencoreError, NonFiniteError
 from tests.plugins.vq.codebooks import one_step
 
 SMALL = {"data_shape": [1, 8, 8], "width": 4, "prior_width": 8, "prior_layers": 1}
-
-
 IMAGE_SYSTEMS = ("vq-vae", "grouped-vq-vae", "residual-vq-vae", "cosine-vq-vae")
 
 

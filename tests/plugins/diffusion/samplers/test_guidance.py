@@ -1,4 +1,4 @@
-"""Guidance, classifier guidance, inpainting and interpolation, on closed forms."""
+"""Guidance and classifier guidance, on closed forms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.networks.build import DenseConfig
 from gencore_diffusion.parts.denoiser import FunctionDenoiser
 from gencore_diffusion.samplers.guidance import ClassifierGuided
-from gencore_diffusion.samplers.ideal import gaussian_flow, ideal_gaussian, ideal_mixture
-from gencore_diffusion.samplers.inpainting import InpaintSampler
-from gencore_diffusion.samplers.interpolation import encode, interpolate, slerp
+from gencore_diffusion.samplers.ideal import ideal_gaussian, ideal_mixture
 from gencore_diffusion.samplers.solvers import DDIMSampler, DDPMSampler, DPMSolverSampler, HeunSampler
 from gencore_diffusion.samplers.stepping import Settings, Step, Stepper
 
@@ -171,119 +169,3 @@ def test_classifier_guidance_needs_classes() -> None:
     guided = ClassifierGuided(ideal_mixture(**TWO), posterior_classifier)
     with pytest.raises(GencoreError, match="wanted classes"):
         DDIMSampler(steps=3).sample(guided, Noise(0, 0, 2))
-
-
-def correlated(x: Tensor, sigma: Tensor, condition: object) -> Tensor:
-    """The denoiser of N(0, [[1, 0.9], [0.9, 1]])."""
-    covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=x.dtype)
-    gain = covariance @ torch.linalg.inv(covariance + sigma[0].item() ** 2 * torch.eye(2, dtype=x.dtype))
-    return x @ gain.T
-
-
-class OneStream(Noise):
-    """The whole batch from one generator: thousands of samples at little cost."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.generator = count, torch.Generator().manual_seed(0)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(self.count, *shape, generator=self.generator)
-
-
-def inpainted(rounds: int) -> Tensor:
-    """x_2 where x_1 = 1.5 is known, 100 steps; its true mean is 1.35."""
-    model = FunctionDenoiser(correlated, data_shape=(2,), sigma_min=0.01, sigma_max=20.0)
-    known, mask = torch.tensor([[1.5, 0.0]]), torch.tensor([[True, False]])
-    sampler = InpaintSampler(known=known, mask=mask, rounds=rounds, sampler=DDPMSampler(steps=100))
-    x = sampler.sample(model, OneStream(2000))
-    assert torch.equal(x[:, 0], torch.full((2000,), 1.5))
-    return x[:, 1]
-
-
-def test_inpainting_and_its_ablated_twin() -> None:
-    """Known pixels to the bit. Replacement alone is biased towards the marginal mean, ten rounds mend it."""
-    plain, rounds = (abs(inpainted(rounds).mean().item() - 1.35) for rounds in (1, 10))
-    assert rounds < 0.1 < 0.3 < plain
-
-
-def test_inpainting_rounds_by_hand() -> None:
-    """Algorithm 1 of RePaint on two levels with two rounds, DDIM's step, a denoiser that always says 0.5."""
-    model = FunctionDenoiser(lambda x, sigma, c: x * 0 + 0.5, data_shape=(2,), sigma_min=1.0, sigma_max=4.0)
-    known, mask = torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]])
-    noise = OneStream(3)
-    x = 4 * noise.normal(2)
-    x = torch.where(mask, known + 4 * noise.normal(2), x)
-    for s, t in ((4.0, 1.0), (1.0, 0.0)):
-        for repeat in range(2):
-            if repeat:
-                x = x + math.sqrt(s**2 - t**2) * noise.normal(2)
-            x = t / s * x + (1 - t / s) * 0.5
-            x = torch.where(mask, known + t * noise.normal(2) if t else known, x)
-    sampler = InpaintSampler(known=known, mask=mask, rounds=2, sampler=DDIMSampler(steps=2))
-    torch.testing.assert_close(sampler.sample(model, OneStream(3)), x)
-    # The result ends at the denoiser's word; what it is asked about shows the rounds, known pixels first.
-    spreads: list[Tensor] = []
-
-    def watched(x: Tensor, sigma: Tensor, condition: object) -> Tensor:
-        spreads.append(x.std(0))
-        return x * 0 + 0.5
-
-    asked = FunctionDenoiser(watched, data_shape=(2,), sigma_min=1.0, sigma_max=4.0)
-    sampler.sample(asked, OneStream(4000))
-    expected = torch.tensor([[4.0, 4.0], [4.0, 4.0], [1.0, 1.0], [1.0, 1.0]])
-    torch.testing.assert_close(torch.stack(spreads), expected, rtol=0.06, atol=0)
-
-
-def test_inpainting_refuses() -> None:
-    known, mask = torch.zeros(1, 2), torch.tensor([[True, False]])
-    with pytest.raises(GencoreError, match="one-step sampler.*HeunSampler"):
-        InpaintSampler(known=known, mask=mask, sampler=HeunSampler())
-    with pytest.raises(GencoreError, match=r"mask is torch\.float32"):
-        InpaintSampler(known=known, mask=mask.float())
-    with pytest.raises(GencoreError, match="NaN or infinity"):
-        InpaintSampler(known=known * math.nan, mask=mask)
-    with pytest.raises(GencoreError, match="rounds is 0"):
-        InpaintSampler(known=known, mask=mask, rounds=0)
-    with pytest.raises(GencoreError, match=r"broadcast to \(3, 2\)"):
-        InpaintSampler(known=torch.zeros(2, 5), mask=mask).sample(ideal_gaussian(0.0, 1.0, dim=2), Noise(0, 0, 3))
-
-
-def test_slerp_and_interpolation() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 400, generator=generator, dtype=torch.float64)
-    path = slerp(a, b, torch.linspace(0, 1, 5, dtype=torch.float64))
-    torch.testing.assert_close(path[[0, -1]], torch.stack([a, b]))
-    norms = path.norm(dim=1) / a.norm()
-    assert ((norms - 1).abs() < 0.1).all()
-    torch.testing.assert_close(slerp(a, 3 * a, torch.tensor([0.0, 0.25, 1.0])), torch.stack([a, 1.5 * a, 3 * a]))
-    model, sampler = ideal_gaussian(0.0, 1.0, dim=2), DDIMSampler(steps=10)
-    between = interpolate(model, sampler, seed=5, first=3, second=1, count=4)
-    whole = sampler.sample(model, Noise(5, 0, 4))
-    torch.testing.assert_close(between[[0, -1]], whole[[3, 1]])
-    torch.testing.assert_close(interpolate(model, sampler, seed=5, first=3, second=1, count=2), whole[[3, 1]])
-    with pytest.raises(GencoreError, match="pass noise"):
-        interpolate(model, DDPMSampler(steps=10))
-    with pytest.raises(GencoreError, match="count is 1"):
-        interpolate(model, sampler, count=1)
-
-
-def test_encoding_inverts_ddim() -> None:
-    """Data to noise and back: the error halves when the steps double; and the noise is what the exact flow says."""
-    model = ideal_gaussian(0.5, 0.7, sigma_max=20.0, sigma_min=0.02)
-    x = torch.linspace(-2, 3, 9, dtype=torch.float64)[:, None]
-    errors, distances = [], []
-    asked: list[float] = []
-    watched = FunctionDenoiser(
-        lambda x, sigma, _: asked.append(sigma[0].item()) or x, data_shape=(1,), sigma_min=0.02, sigma_max=20.0
-    )
-    encode(watched, x, steps=5)
-    assert asked == pytest.approx(watched.grid(5)[:0:-1])
-    for steps in (100, 200, 400):
-        noise = encode(model, x, steps=steps)
-        back = DDIMSampler().solve(model, noise, model.grid(steps))
-        errors.append((back - x).abs().max().item())
-        truth = gaussian_flow(x, 0.02, 20.0, mean=0.5, deviation=0.7)
-        distances.append((noise - truth).abs().max().item() / 20)
-    assert [errors[i] / errors[i + 1] for i in range(2)] == pytest.approx([2.0, 2.0], abs=0.15)
-    assert [distances[i] / distances[i + 1] for i in range(2)] == pytest.approx([2.0, 2.0], abs=0.15)
-    assert errors[2] < 0.05

@@ -1,4 +1,4 @@
-"""Langevin's and the consistent sampler's defaults give the data's own spread; names inherit the model's clip."""
+"""Langevin's and the consistent sampler: a step by hand, the spread of the data by default, and the clip by name.
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 from typer.testing import CliRunner
 
 import gencore
+from gencore import Noise
 from gencore.cli.app import app
 from gencore.errors import GencoreError
 from gencore_diffusion.ncsn import NCSNConfig
+from gencore_diffusion.parts.denoiser import FunctionDenoiser
 from gencore_diffusion.parts.schedules import geometric
 from gencore_diffusion.samplers.ideal import ideal_gaussian
 from gencore_diffusion.samplers.langevin import (
@@ -24,7 +26,47 @@ from gencore_diffusion.samplers.langevin import (
     settled_variance,
 )
 from gencore_diffusion.samplers.sampling import DiffusionSampler
-from gencore_diffusion.samplers.solvers import DDPMSampler, HeunSampler
+from gencore_diffusion.samplers.solvers import DDPMSampler, EulerSampler, HeunSampler
+
+
+def test_langevin_update() -> None:
+    """x + a/2 score + sqrt(a) z with a = eps sigma_i^2 / sigma_L^2, eps = 0.2 sigma_L^2 (Algorithm 1)."""
+    model = ideal_gaussian(0.3, 0.5)
+    noise = Noise(4, 0, 3)
+    x = noise.normal(1)
+    levels = [2.0, 1.0, 0.5]
+    expected = x.clone()
+    for sigma in levels[:2]:
+        for _ in range(2):
+            step = 0.2 * levels[1] ** 2 * sigma**2 / levels[1] ** 2
+            score = (model.denoise(expected, sigma) - expected) / sigma**2
+            expected = expected + step / 2 * score + math.sqrt(step) * noise.normal(1)
+    again = Noise(4, 0, 3)
+    again.normal(1)
+    got = AnnealedLangevinSampler(steps_per_level=2, step_size=0.2).solve(model, x, levels, noise=again)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_langevin_ends_with_a_denoising() -> None:
+    """The last state is the model's word at the last level, without noise."""
+    x0 = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    model = FunctionDenoiser(lambda x, sigma, _: x0, data_shape=(2,), sigma_min=0.1, sigma_max=2.0)
+    sampler = AnnealedLangevinSampler(steps=3, steps_per_level=2)
+    assert torch.equal(sampler.sample(model, Noise(0, 0, 3)), x0)
+
+
+def test_consistent_step_keeps_the_noise_level() -> None:
+    """What is left of the old noise and what is added make the next level; the smallest eta is Euler's step."""
+    sampler, (s, t) = ConsistentAnnealedSampler(eta=0.5), (2.0, 1.3)
+    step = sampler.step(s, t)
+    assert (step.px * s) ** 2 + step.other**2 == pytest.approx(t**2)
+    assert ConsistentAnnealedSampler(eta=1 - t / s).step(s, t) == pytest.approx(EulerSampler().step(s, t), abs=1e-7)
+    with pytest.raises(GencoreError, match="take eta >= 0.5"):
+        ConsistentAnnealedSampler(eta=0.1).step(2.0, 1.0)
+    for eta in (0.0, 1.1, math.nan):
+        with pytest.raises(GencoreError, match="eta is"):
+            ConsistentAnnealedSampler(eta=eta)
+
 
 WIDE = ideal_gaussian(0.0, 0.7, sigma_max=10.0, sigma_min=0.01)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import gencore
 from gencore import compilation
+from gencore.compilation import compile_regions
 from gencore.errors import NonFiniteError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
 from gencore_diffusion.edm import EDM, EDMConfig
@@ -21,6 +22,7 @@ from gencore_diffusion.networks.build import DenseConfig
 from gencore_diffusion.networks.unet import UNetConfig
 from gencore_diffusion.parts.denoiser import Denoiser
 from gencore_diffusion.samplers.names import SAMPLERS, DDPMSampler, InpaintSampler
+from gencore_diffusion.samplers.solvers import DDIMSampler
 
 SMALL = DenseConfig(hidden=16, layers=1)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -209,3 +211,22 @@ def test_cuda_graphs(name: str) -> None:
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["inductor"]["cudagraph_skips"]
+
+
+def test_no_recompilation_over_steps() -> None:
+    """One capture for the whole sampling loop; the samples stay the same."""
+    model = awake(DDPM(DDPMConfig(data_shape=(4,), network=SMALL, num_timesteps=20)))
+    sampler = DDIMSampler(steps=8, eta=0.5, clip=1.0)
+    eager = model.sample(4, sampler=sampler)
+    captures: list[object] = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        captures.append(graph)
+        return graph
+
+    torch._dynamo.reset()
+    compile_regions(model, model.regions, backend=count)
+    compiled = model.sample(4, sampler=sampler)
+    torch._dynamo.reset()
+    assert len(captures) == 1
+    torch.testing.assert_close(compiled, eager)
