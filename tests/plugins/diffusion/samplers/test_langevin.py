@@ -1,4 +1,4 @@
-"""Langevin's and the consistent sampler: a step by hand, the spread of the data by default, and the clip by name.
+"""Langevin's and the consistent sampler: a step by hand, the spread of the data by default, and the clip by name."""
 
 from __future__ import annotations
 
