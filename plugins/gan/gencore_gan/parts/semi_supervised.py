@@ -93,8 +93,13 @@ class ClassifyingGAN(Model):
 
     def __init__(self, config: ClassifyingGANConfig) -> None:
         super().__init__(config)
-        self.generator = dense_generator(config.generator)
+        self.generator = self.make_generator(config.generator)
         self.critic = NoisyClassifier(config)
+
+    @staticmethod
+    def make_generator(config: DenseGANConfig) -> nn.Module:
+        """z (N, latent_dim) -> data, flattened."""
+        return dense_generator(config)
 
     def draw_prior(self, noise: NoiseSource) -> Tensor:
         """z ~ N(0, 1), (n, latent_dim)."""
@@ -125,7 +130,10 @@ def few(num_classes: int, count: int, batch_size: int) -> Callable[[Any, Any], A
 
 class NamingAndGame(Objective):
     """Base of phases "critic" and "generator" on x, label (few) and x_unlabelled. `unlabelled_weight`: of the game in
-    the critic's loss; with 0 it learns from the labels alone."""
+    the critic's loss; with 0 it learns from the labels alone.
+
+    Logs `named` and `game`.
+    """
 
     def __init__(self, *, unlabelled_weight: float) -> None:
         super().__init__()

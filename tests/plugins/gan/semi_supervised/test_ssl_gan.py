@@ -62,6 +62,17 @@ def test_the_generator_matches_mean_features() -> None:
     assert all(p.grad is not None for p in model.generator.parameters())
 
 
+def test_hidden_layers_of_the_generator_are_normalised() -> None:
+    """And nothing else: four draws through 3 -> 16 -> 64 by hand."""
+    model, _, _ = made()
+    first, norm, _, last, _ = model.generator
+    z = torch.randn(4, 3)
+    h = z @ first.weight.T + first.bias
+    h = (h - h.mean(0)) / (h.var(0, correction=0) + norm.eps).sqrt()
+    h = torch.nn.functional.leaky_relu(h, 0.2)
+    torch.testing.assert_close(model.generate(z).flatten(1), (h @ last.weight.T + last.bias).tanh())
+
+
 def test_no_generator_gradient_from_the_critics_loss() -> None:
     model, objective, batch = made()
     objective.loss(model, "critic", batch).total.backward()
@@ -97,3 +108,22 @@ def test_bad_arguments() -> None:
     ):
         with pytest.raises(GencoreError, match=match):
             gencore.recipe("ssl-gan", **arguments)
+
+
+@pytest.mark.behaviour
+def test_unlabelled_digits_help_where_labels_are_few(measured: Any) -> None:
+    """At seeds 0, 1, 2 after 650 steps: 0.834, 0.844, 0.851; by the labels alone, same network, 0.746, 0.761, 0.703."""
+    source, figures = gencore.data.digits("test"), []
+    for weight in (1.0, 0.0):
+        recipe = gencore.recipe("ssl-gan", steps=650, num_labels=20, unlabelled_weight=weight)
+        model = gencore.Trainer(recipe, gencore.data.digits("train"), seed=0, cpu=True).fit().eval()
+        with torch.no_grad():
+            figures.append((model.classify(source.x) == source.label).float().mean().item())
+    measured(
+        "ssl-gan",
+        "accuracy on held-out digits with 20 labels; the twin has the labels alone",
+        figure=figures[0],
+        twin=figures[1],
+        bar=0.79,
+        better="higher",
+    )
