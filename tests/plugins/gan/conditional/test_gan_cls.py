@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -84,25 +85,40 @@ def test_a_sentence_is_drawn_and_an_unknown_word_refused() -> None:
         model.sample(2)
 
 
-@pytest.mark.behaviour
-def test_the_critic_ranks_a_picture_with_its_caption_above_a_near_one(measured: Any) -> None:
+def ranked(seed: int) -> list[float]:
     """The share of 1000 pictures of combinations held out from training that the critic finds likelier with their own
-    caption than with one of whose four factors one is changed; 150 steps of the embedding, 400 of the game: 0.930 and
-    0.910 at seeds 0 and 1; without wrong captions 0.702 at seed 0."""
-    index, ranked = torch.arange(1000), []
+    caption than with one of whose four factors one is changed: of the page, and without wrong captions. Both play
+    their game on one embedding."""
+    index = torch.arange(1000)
     factors = draw_factors(index, seed=77, among=HELD_OUT)
     x = paint(factors, corner_boxes(factors, index, seed=77), index, seed=77)
     own, near = tokens(factors), tokens(near_factors(factors, index, seed=77))
+    first, found = None, []
     for weight in (0.5, 0.0):
-        recipe = gencore.recipe("gan-cls", steps=150, game_steps=400, wrong_weight=weight)
-        model = gencore.Trainer(recipe, captions(), seed=0, cpu=True).fit().eval()
+        recipe = gencore.recipe("gan-cls", steps=120, game_steps=280, wrong_weight=weight)
+        if first is None:
+            embedding = dataclasses.replace(recipe, stages=recipe.stages[:1])
+            first = gencore.Trainer(embedding, captions(), seed=seed, cpu=True).fit()
+        game = gencore.Trainer(
+            dataclasses.replace(recipe, stages=recipe.stages[1:]), captions(), seed=seed + 1, cpu=True
+        )
+        game.begin_from(first)
+        model = game.fit().eval()
         with torch.no_grad():
-            ranked.append((model.judge(x, condition=own) > model.judge(x, condition=near)).float().mean().item())
+            right = model.judge(x, condition=own) > model.judge(x, condition=near)
+        found.append(right.float().mean().item())
+    return found
+
+
+@pytest.mark.behaviour
+def test_the_critic_ranks_a_picture_with_its_caption_above_a_near_one(measured: Any) -> None:
+    """120 steps of the embedding, 280 of the game. At seed 0: 0.900, without wrong captions 0.69."""
+    page, twin = ranked(0)
     measured(
         "gan-cls",
         "pictures ranked above a caption with one factor changed",
-        figure=ranked[0],
-        twin=ranked[1],
+        figure=page,
+        twin=twin,
         bar=0.8,
         better="higher",
     )

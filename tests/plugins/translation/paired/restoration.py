@@ -8,6 +8,7 @@ Sharpness is asked by three numbers together, since energy alone is won by strip
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -22,9 +23,11 @@ from gencore_translation.parts.perceptual import FeatureNet, PerceptualDistance
 CROP = 24
 
 
-def trained(recipe: Recipe, *, seed: int, source: Any = None) -> Any:
-    """The recipe's published model after its training on photographs."""
+def trained(recipe: Recipe, *, seed: int, source: Any = None, begin: Any = None) -> Any:
+    """The recipe's published model after its training on photographs, from the weights of `begin` where given."""
     trainer = Trainer(recipe, source or photos(size=CROP + 8), seed=seed, cpu=True)
+    if begin is not None:
+        trainer.begin_from(begin)
     trainer.fit()
     with trainer.published() as model:
         model.eval()
@@ -32,6 +35,11 @@ def trained(recipe: Recipe, *, seed: int, source: Any = None) -> Any:
     trainer.close()
     model.load_state_dict(state)
     return model.eval()
+
+
+def game_of(recipe: Recipe) -> Recipe:
+    """The recipe without its first stage, which trains for fidelity."""
+    return dataclasses.replace(recipe, stages=recipe.stages[1:])
 
 
 def unseen_pairs(scale: int = 2, size: int = CROP) -> tuple[Tensor, Tensor]:
