@@ -21,8 +21,9 @@ exhaustive:  ## for every system what `make test` shows for one of a family
 test-times: test  ## `make test`, then a table of its seconds by system and kind
 	$(PYTHON) tools/test_times.py build/tests.xml
 
-zoo:  ## the behaviour tests, then docs/zoo.md from what they measured
+zoo:  ## the behaviour tests and a picture of each system, then docs/zoo.md from both
 	$(PYTHON) -m pytest -n 2 --dist loadgroup -m behaviour
+	$(PYTHON) -m tools.zoo_pictures
 	$(PYTHON) -m tools.zoo
 
 behaviour:  ## only the little trainings
