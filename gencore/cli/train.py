@@ -33,6 +33,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Iterations (of the first stage).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a batch, on each process.")] = None,
     set_: Annotated[list[str], typer.Option("--set", help="An argument of the recipe: name=value.")] = [],  # noqa: B006
+    scale: Annotated[int | None, typer.Option(help="How many times the pictures are enlarged: --set scale=N.")] = None,
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Begin with a trained model's weights (fine-tuning).")
     ] = None,
@@ -103,6 +104,8 @@ def _given(context: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
         source = context.get_parameter_source(parameter)
         if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
             given[field.name] = values[parameter]
+    if values["scale"] is not None:
+        given["set"] = (*given.get("set", ()), f"scale={values['scale']}")
     if "set" in given:
         given["set"] = tuple(given["set"])
     readers = {

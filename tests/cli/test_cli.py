@@ -156,6 +156,7 @@ def test_mistakes_are_explained(trained: Path, tmp_path: Path) -> None:
     assert "Did you mean 'wgan" in fail("train", "wgann", "--out", out)
     assert "no argument 'widht'. Did you mean 'width'" in fail("train", "dcgan", "--set", "widht=3", "--out", out)
     assert "name=value" in fail("train", "dcgan", "--set", "width", "--out", out)
+    assert "no argument 'scale'" in fail("train", "dcgan", "--scale", 4, "--out", out)
     assert "--image-size 32" in fail("train", "dcgan", "--image-size", 28, "--out", out)
     assert "--out is missing" in fail("train", "dcgan")
     assert "Name a system" in fail("train", "--out", out)
