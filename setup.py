@@ -67,6 +67,7 @@ setup(
         "gencore": ["py.typed"],
         "gencore.data": ["*.npz", "*.gz", "*.txt"],
         "gencore.evaluation": ["*.safetensors"],
+        "gencore.explorer": ["static/*", "templates/*"],
         "gencore_ae": ["*.npz", "*.txt"],
         "gencore_hub": ["weights/*/*"],
         "gencore_kernels": ["*.hpp", "*/*.cpp"],

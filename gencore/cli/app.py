@@ -11,7 +11,9 @@ from gencore.cli import (
     catalogue,
     codes,
     convert,
+    edit,
     evaluate,
+    explore,
     export,
     hub,
     inversion,
@@ -53,6 +55,7 @@ for module in (
     apply,
     latent,
     inversion,
+    edit,
     hub,
     plan,
     translate,
@@ -65,6 +68,7 @@ for module in (
     judging,
     labelling,
     export,
+    explore,
 ):
     module.register(app)
 for command in app.registered_commands:

@@ -41,6 +41,7 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option(help="0 ignores the label, 1 obeys it, more exaggerates it.")
     ] = None,
+    truncation: Annotated[float | None, typer.Option(help="Of a sampler that truncates: less variety.")] = None,
     clip: Annotated[
         str | None, typer.Option(help="Clamp a diffusion sampler's estimates to [-CLIP, CLIP]; none for no clamp.")
     ] = None,
@@ -59,7 +60,7 @@ def sample(
 
     loaded = gencore.from_pretrained(model)
     asked = asked_condition(loaded, model, label, condition)
-    options: dict[str, Any] = {"steps": steps, "guidance": guidance, "prompt": prompt}
+    options: dict[str, Any] = {"steps": steps, "guidance": guidance, "truncation": truncation, "prompt": prompt}
     options |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     options = {name: value for name, value in options.items() if value is not None}
     if clip is not None:

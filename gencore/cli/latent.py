@@ -1,4 +1,4 @@
-"""The commands of the latent space: `gencore walk` and `gencore map`. Each writes a PNG."""
+"""The commands of the latent space: `gencore walk` and `gencore map`. Each writes a picture."""
 
 from __future__ import annotations
 
@@ -25,28 +25,36 @@ def walk(
     steps: Annotated[int, typer.Option(help="Pictures a walk, its ends included.")] = 9,
     path: Annotated[Literal["lerp", "slerp"], typer.Option(help="Straight, or along the sphere.")] = "lerp",
     plane: Annotated[bool, typer.Option("--plane", help="Instead, the whole plane of a 2-D code.")] = False,
+    along: Annotated[
+        list[int] | None, typer.Option(help="Instead, this number of one code from -2 to 2; repeatable, a row each.")
+    ] = None,
     seed: Seed = 0,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .png grid.")] = Path("walk.png"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .png grid, or a .gif that walks there and back.")
+    ] = Path("walk.png"),
 ) -> None:
     """Walk through a model's codes: between test images, or between random codes where it has no encoder."""
     import gencore
-    from gencore.data.images import save_grid
-    from gencore.latent import code_plane
+    from gencore.latent import code_plane, traverse
     from gencore.latent import walk as walk_between
 
-    _check_png(output)
+    _check_suffix(output, ".png", ".gif")
+    if plane and along:
+        raise GencoreError("--plane and --along are both given; expected one of them.")
     for name, value in (("--rows", rows), ("--steps", steps)):
         if value < 2:
             raise GencoreError(f"{name} is {value}; expected at least 2.")
     loaded: Any = gencore.from_pretrained(model)
     if plane:
         pictures = code_plane(loaded, _codes(loaded, data, None).z, side=steps)
+    elif along:
+        pictures = traverse(loaded, _ends(loaded, data, 2, seed)[0], dims=tuple(along), steps=steps)
     else:
         ends = _ends(loaded, data, 2 * rows, seed)
         pictures = walk_between(loaded, ends[:rows], ends[rows:], steps=steps, path=path)
     if pictures.ndim != 5:
         raise GencoreError(f"{model} generates data of shape {tuple(pictures.shape[2:])}, which are no images.")
-    save_grid(pictures.flatten(0, 1).clamp(-1, 1), output, columns=steps)
+    _write_walks(pictures.clamp(-1, 1), output)
     say(f"Wrote {pictures.shape[0]} rows of {steps} to {output}.")
 
 
@@ -57,6 +65,7 @@ def map_command(
         Literal["code", "pca", "tsne", "umap"], typer.Option(help="code: a 2-D code as it is; tsne, umap: extra eval.")
     ] = "pca",
     n: Annotated[int, typer.Option("-n", "--number", help="How many examples at most.")] = 2000,
+    pictures: Annotated[bool, typer.Option("--pictures", help="The pictures themselves in place of dots.")] = False,
     seed: Seed = 0,
     output: Annotated[Path, typer.Option("-o", "--output", help="A .png picture.")] = Path("map.png"),
 ) -> None:
@@ -64,30 +73,44 @@ def map_command(
     import io
 
     import gencore
-    from gencore.latent import latent_map, scatter
+    from gencore.cli.apply import open_for
+    from gencore.latent import latent_map, scatter, thumbnails
     from gencore_hub.atomic import atomic_write
 
-    _check_png(output)
-    codes = _codes(gencore.from_pretrained(model), data, n)
+    _check_suffix(output, ".png")
+    loaded = gencore.from_pretrained(model)
+    codes = _codes(loaded, data, n)
+    places = latent_map(codes.z, method=method, seed=seed)
+    if pictures:
+        drawn = thumbnails(places, open_for(loaded, data).fetch(codes.index)["x"])
+    else:
+        drawn = scatter(places, codes.label)
     buffer = io.BytesIO()
-    scatter(latent_map(codes.z, method=method, seed=seed), codes.label).save(buffer, format="PNG")
+    drawn.save(buffer, format="PNG")
     atomic_write(output, buffer.getvalue())
     say(f"Wrote {len(codes.z)} codes to {output}.")
 
 
 def _codes(model: Any, data: str, limit: int | None) -> Any:
     """The codes of the test part of `data`, resized to the model's images."""
-    from gencore.data import open_source
+    from gencore.cli.apply import open_for
     from gencore.latent import encode_all
 
     if not hasattr(model, "encode"):
         raise GencoreError(f"{type(model).__name__} has no encoder, so data have no codes in it.")
-    shape = model.config.data_shape
-    images = len(shape) == 3
-    source = open_source(
-        data, image_size=shape[-1] if images else None, channels=shape[0] if images else None, split="test"
-    )
-    return encode_all(model, source, limit=limit)
+    return encode_all(model, open_for(model, data), limit=limit)
+
+
+def _write_walks(pictures: Any, output: Path) -> None:
+    """Walks (N, steps, C, H, W) in [-1, 1]: a row each, or all at once, moving."""
+    from gencore.data.animation import there_and_back
+    from gencore.data.images import save_grid
+    from gencore_hub.atomic import atomic_write
+
+    if output.suffix.lower() == ".gif":
+        atomic_write(output, there_and_back(pictures))
+    else:
+        save_grid(pictures.flatten(0, 1), output, columns=pictures.shape[1])
 
 
 def _ends(model: Any, data: str, count: int, seed: int) -> Any:
@@ -101,6 +124,6 @@ def _ends(model: Any, data: str, count: int, seed: int) -> Any:
     return model.draw_prior(Noise(seed, 0, count))
 
 
-def _check_png(output: Path) -> None:
-    if output.suffix.lower() != ".png":
-        raise GencoreError(f"--output is {output}; expected a name that ends in .png.")
+def _check_suffix(output: Path, *allowed: str) -> None:
+    if output.suffix.lower() not in allowed:
+        raise GencoreError(f"--output is {output}; expected a name that ends in {' or '.join(allowed)}.")

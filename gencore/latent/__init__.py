@@ -6,8 +6,9 @@ from gencore.latent.anomaly import anomaly_scores, auroc
 from gencore.latent.clustering import cluster_accuracy, k_means, normalised_mutual_information
 from gencore.latent.codes import Codes, GaussianCodes, decode, encode_all, reconstruct
 from gencore.latent.disentanglement import factor_vae_score, mutual_information_gap
+from gencore.latent.editing import axis, edit
 from gencore.latent.inversion import Inversion, Likeness, Search, invert
-from gencore.latent.maps import latent_map, pca, scatter
+from gencore.latent.maps import latent_map, pca, pixels_of, scatter, thumbnails
 from gencore.latent.selection import select_by_margin, select_cluster_centres, select_k_centre, select_random
 from gencore.latent.walks import code_plane, combine, lerp, slerp, traverse, walk
 
@@ -19,10 +20,12 @@ __all__ = [
     "Search",
     "anomaly_scores",
     "auroc",
+    "axis",
     "cluster_accuracy",
     "code_plane",
     "combine",
     "decode",
+    "edit",
     "encode_all",
     "factor_vae_score",
     "invert",
@@ -32,6 +35,7 @@ __all__ = [
     "mutual_information_gap",
     "normalised_mutual_information",
     "pca",
+    "pixels_of",
     "reconstruct",
     "scatter",
     "select_by_margin",
@@ -39,6 +43,7 @@ __all__ = [
     "select_k_centre",
     "select_random",
     "slerp",
+    "thumbnails",
     "traverse",
     "walk",
 ]

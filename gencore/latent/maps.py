@@ -61,26 +61,53 @@ def scatter(places: Tensor, label: Tensor | None = None, *, size: int = 800) -> 
     """A picture of places (N, 2), `size` pixels square, coloured by label (N,) with a legend; axes have one scale."""
     from PIL import Image, ImageDraw
 
-    if places.ndim != 2 or places.shape[1] != 2 or not len(places) or not places.isfinite().all():
-        raise GencoreError(f"The places are {tuple(places.shape)}; expected (N, 2), finite.")
+    pixels = pixels_of(places, size=size)
     if label is not None and label.shape != (len(places),):
         raise GencoreError(f"There are {tuple(label.shape)} labels for {len(places)} places; expected one each.")
-    low, high = places.min(0).values, places.max(0).values
-    reach = (high - low).max().clamp_min(1e-12)
-    border, radius = size // 20, max(2, size // 300)
-    pixels = ((places - (low + high) / 2) / reach + 0.5) * (size - 2 * border) + border
+    radius = max(2, size // 300)
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
     classes = [] if label is None else label.unique().tolist()
     colours = {kind: _colour(position, len(classes)) for position, kind in enumerate(classes)}
     kinds = [None] * len(pixels) if label is None else label.tolist()
-    for (across, up), kind in zip(pixels.tolist(), kinds, strict=True):
-        x, y = across, size - up
+    for (x, y), kind in zip(pixels.tolist(), kinds, strict=True):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colours.get(kind, (40, 70, 140)))
     for position, kind in enumerate(classes):
         y = 6 + 14 * position
         draw.rectangle((6, y, 16, y + 10), fill=colours[kind])
         draw.text((22, y - 1), str(kind), fill="black")
+    return image
+
+
+def pixels_of(places: Tensor, *, size: int = 800) -> Tensor:
+    """Where places (N, 2) lie in a picture of `size` pixels square, (N, 2): to the right and down from its upper left
+    corner. Raises GencoreError for other shapes, and for places that are not finite."""
+    if places.ndim != 2 or places.shape[1] != 2 or not len(places) or not places.isfinite().all():
+        raise GencoreError(f"The places are {tuple(places.shape)}; expected (N, 2), finite.")
+    low, high = places.min(0).values, places.max(0).values
+    reach, border = (high - low).max().clamp_min(1e-12), size // 20
+    right, up = (((places - (low + high) / 2) / reach + 0.5) * (size - 2 * border) + border).unbind(1)
+    return torch.stack([right, size - up], 1)
+
+
+def thumbnails(places: Tensor, pictures: Tensor, *, size: int = 800, side: int = 28) -> Image:
+    """The map of places (N, 2) as `scatter` lays it out, with pictures (N, C, H, W) in [-1, 1] in place of dots, each
+    `side` pixels square. Where one would hide another, the first of them is drawn.
+
+    Raises GencoreError for places and pictures that do not fit each other."""
+    from PIL import Image
+
+    from gencore.data.images import resize_images, to_pil
+
+    pixels = pixels_of(places, size=size)
+    if pictures.ndim != 4 or len(pictures) != len(places):
+        raise GencoreError(f"There are pictures {tuple(pictures.shape)} for {len(places)} places; expected one each.")
+    image, taken = Image.new("RGB", (size, size), "white"), torch.zeros(size, size, dtype=torch.bool)
+    corners = (pixels - side / 2).round().long().clamp(0, size - side)
+    for (x, y), picture in zip(corners.tolist(), pictures, strict=True):
+        if not taken[y : y + side, x : x + side].any():
+            taken[y : y + side, x : x + side] = True
+            image.paste(to_pil(resize_images(picture[None], side)[0].clamp(-1, 1)).convert("RGB"), (x, y))
     return image
 
 

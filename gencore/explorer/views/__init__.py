@@ -1,0 +1,1 @@
+"""The views, each made of what a model can do."""
