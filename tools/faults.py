@@ -1,31 +1,26 @@
 """The long forms of tests/faults, one command each; run them from the root of the repository. They write data.
 
 python -m tools.faults kills                # 200 SIGKILLs at random instants over ten systems
-python -m tools.faults fuzz                 # 10,000 hostile files and names
+python -m tools.faults fuzz                 # 10,000 hostile files, names, folders and runs
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import faulthandler
-import functools
 import json
+import os
 import platform
 import random
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ("dcgan", "wgan-gp", "vae", "iwae", "aae", "vae-gan", "vq-vae", "iaf-vae", "ddpm", "denoising-autoencoder")
-HANGS = 60  # seconds after which a case is taken to hang
-CONFIG_SYSTEMS = ("dcgan", "gan", "vae", "iaf-vae", "pixel-vae", "aae", "vq-vae", "ddpm", "edm", "conv-autoencoder")
 
 
 def kills(count: int, seed: int) -> dict[str, Any]:
@@ -67,131 +62,6 @@ def _kill_system(system: str, count: int, draw: random.Random) -> dict[str, Any]
     }
 
 
-def fuzz(count: int, seed: int) -> dict[str, Any]:
-    """Half of the cases are config.json, a fifth each safetensors files and names, a tenth cards."""
-    import torch
-    from hypothesis import strategies as st
-
-    import gencore
-    import gencore_hub
-    from gencore.cli.hub import _license, _text
-    from gencore.cli.show import shown
-    from gencore.testing.conformance import tiny_model
-    from tests.faults.hostile import configs, lay_traps
-    from tests.faults.hostile_files import cards, names, weights
-
-    torch.set_num_threads(1)
-    run = _Fuzzing(seed)
-    with tempfile.TemporaryDirectory() as root:
-        for system in CONFIG_SYSTEMS:
-            target = Path(root, system)
-            tiny_model(system).save_pretrained(target)
-            lay_traps(target)
-            load = functools.partial(gencore.from_pretrained, target)
-            strategy = configs(json.loads((target / "config.json").read_text()))
-            run.files(
-                f"config.json of {system}", target / "config.json", load, strategy, count // 2 // len(CONFIG_SYSTEMS)
-            )
-        target = Path(root, "gan")
-        load = functools.partial(gencore.from_pretrained, target)
-        file = target / "model.safetensors"
-        run.files("model.safetensors", file, load, weights(file.read_bytes()), count // 5)
-        show = lambda: (shown(_text(target)), _license(target))  # noqa: E731
-        run.files("README.md", target / "README.md", show, cards, count // 10)
-        both = st.tuples(names, st.none() | names)
-        run.values("names and revisions", lambda pair: gencore_hub.resolve(*pair), both, count // 5)
-    return {"seed": seed, "targets": run.rows, "passed": not any(row["failures"] for row in run.rows)}
-
-
-class _Fuzzing:
-    """Runs cases and keeps a row a target. A case fails if it ends in a foreign error, takes longer than MUST_BE_QUICK,
-    or does what a Watch must not see, or changes the target's directory; one that hangs ends the whole run."""
-
-    def __init__(self, seed: int) -> None:
-        from tests.faults.hostile import Watch
-
-        self.seed, self.rows, self.watch = seed, [], Watch()
-
-    def files(self, what: str, file: Path, load: Callable[[], object], strategy: Any, count: int) -> None:
-        """`load` with drawn contents in the place of `file`."""
-        from tests.faults.hostile import contents
-
-        original = file.read_bytes()
-
-        def unchanged() -> bool:
-            return contents(file.parent) == before
-
-        before: dict[str, bytes] = {}
-
-        def prepare(data: bytes) -> None:
-            nonlocal before
-            file.write_bytes(data)
-            before = contents(file.parent)
-
-        try:
-            self.values(what, lambda data: load(), strategy, count, prepare=prepare, unchanged=unchanged)
-        finally:
-            file.write_bytes(original)
-
-    def values(
-        self,
-        what: str,
-        call: Callable[[Any], object],
-        strategy: Any,
-        count: int,
-        *,
-        prepare: Callable[[Any], None] = lambda value: None,
-        unchanged: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """`call` with `count` drawn values: one of our errors is what is wanted, or that it is taken after all."""
-        from hypothesis import HealthCheck, Phase, given, settings
-        from hypothesis import seed as seeded
-
-        from tests.faults.hostile import MUST_BE_QUICK, OURS
-
-        outcomes: Counter[str] = Counter()
-        failures: list[str] = []
-        slowest = 0.0
-
-        def attempt(value: Any) -> None:
-            nonlocal slowest
-            prepare(value)
-            faulthandler.dump_traceback_later(HANGS, exit=True)
-            began, trouble, outcome = time.monotonic(), [], "accepted"
-            try:
-                with self.watch:
-                    call(value)
-            except OURS as error:
-                outcome = type(error).__name__
-            except Exception as error:
-                trouble.append(f"{type(error).__name__}: {str(error)[:200]}")
-                outcome = "foreign error"
-            took = time.monotonic() - began
-            faulthandler.cancel_dump_traceback_later()
-            trouble += self.watch.seen
-            if took > MUST_BE_QUICK:
-                trouble.append(f"{took:.1f} seconds")
-            if not unchanged():
-                trouble.append("the directory was changed")
-            failures.extend(f"{text} for {repr(value)[:500]}" for text in trouble)
-            outcomes[outcome] += 1
-            slowest = max(slowest, took)
-
-        options = settings(
-            max_examples=count,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        seeded(self.seed)(options(given(strategy)(attempt)))()
-        cases = sum(outcomes.values())
-        sys.stdout.write(f"{what}: {cases} cases, {len(failures)} failures, slowest {slowest:.2f} s\n")
-        sys.stdout.flush()
-        row = {"target": what, "cases": cases, "outcomes": dict(outcomes), "slowest_seconds": round(slowest, 3)}
-        self.rows.append(row | {"failures": failures[:20]})
-
-
 def main() -> int:
     """Run one harness and write its data."""
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__)
@@ -200,6 +70,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default bench/results/faults-<what>.json")
     options = parser.parse_args()
+    from tools.faults_fuzz import fuzz
+
     began = time.monotonic()
     default, run = {"kills": (200, kills), "fuzz": (10_000, fuzz)}[options.what]
     result = run(options.count or default, options.seed)
@@ -208,6 +80,7 @@ def main() -> int:
         "seconds": round(time.monotonic() - began, 1),
         "python": platform.python_version(),
         "date": date.today().isoformat(),
+        "user": "root" if os.geteuid() == 0 else "another",
     }
     out = options.out or ROOT / "bench" / "results" / f"faults-{options.what}.json"
     out.parent.mkdir(parents=True, exist_ok=True)

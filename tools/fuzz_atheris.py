@@ -12,14 +12,29 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["gencore_hub", "gencore.config", "gencore.pretrained", "gencore.cli.hub"]):
+with atheris.instrument_imports(
+    include=[
+        *("gencore_hub", "gencore.config", "gencore.pretrained", "gencore.cli.hub", "gencore.data"),
+        "gencore.training.checkpoint",
+    ]
+):
     import gencore.config
-    import gencore.pretrained  # noqa: F401
+    import gencore.data
+    import gencore.data.sources.arrays
+    import gencore.data.sources.folder
+    import gencore.data.sources.hdf5
+    import gencore.data.sources.idx
+    import gencore.data.sources.metadata
+    import gencore.data.sources.midi
+    import gencore.data.sources.volumes
+    import gencore.pretrained
+    import gencore.training.checkpoint
     import gencore_hub.files
     import gencore_hub.names
     import gencore_hub.safetensors_header
@@ -32,6 +47,7 @@ import torch
 
 from gencore.testing.conformance import tiny_model
 from tests.faults.hostile import OURS, Watch, contents, lay_traps
+from tests.faults.hostile_data import DataFile, data_files, lay_pictures, read_data
 
 LIMITS = ("-timeout=10", "-rss_limit_mb=2048", "-max_len=65536")
 
@@ -89,6 +105,45 @@ def targets(folder: Path) -> list[tuple[Callable[[bytes], object], bytes]]:
     ]
 
 
+def targets_of_data(root: Path) -> list[tuple[Callable[[bytes], object], bytes]]:
+    """One for each kind of data file, beside four pictures."""
+
+    def target(folder: Path, file: DataFile) -> Callable[[bytes], object]:
+        def read(data: bytes) -> None:
+            (folder / file.name).write_bytes(data)
+            with watch, warnings.catch_warnings(action="ignore"):
+                read_data(folder, file)
+
+        return read
+
+    found = []
+    for what, file in data_files().items():
+        lay_pictures(root / what)
+        found.append((target(root / what, file), file.content))
+    return found
+
+
+def targets_of_checkpoints(root: Path) -> list[tuple[Callable[[bytes], object], bytes]]:
+    """One for each file of a checkpoint; nothing but its own bytes may be taken for it."""
+    whole = gencore.training.checkpoint.Checkpoint(tensors={"a": torch.arange(9.0)}, values={"step": 1})
+    folder = gencore.training.checkpoint.write(root, 1, whole, keep=1)
+    seeds = contents(folder)
+
+    def target(name: str) -> Callable[[bytes], object]:
+        def read(data: bytes) -> None:
+            (folder / name).write_bytes(data)
+            try:
+                with watch:
+                    gencore.training.checkpoint.read(folder)
+                assert data == seeds[name] or name == "SHA256SUMS", f"{data!r} was taken for {name}"
+            finally:
+                (folder / name).write_bytes(seeds[name])
+
+        return read
+
+    return [(target(name), content) for name, content in seeds.items()]
+
+
 def main() -> None:
     """Fuzz until libFuzzer's options say stop."""
     torch.set_num_threads(1)
@@ -96,7 +151,7 @@ def main() -> None:
         folder, corpus = Path(root, "model"), Path(root, "corpus")
         tiny_model("gan").save_pretrained(folder)
         lay_traps(folder)
-        chosen = targets(folder)
+        chosen = [*targets(folder), *targets_of_data(Path(root, "data")), *targets_of_checkpoints(Path(root, "run"))]
         corpus.mkdir()
         for number, (_, seed) in enumerate(chosen):
             (corpus / str(number)).write_bytes(bytes([number]) + seed)

@@ -50,7 +50,20 @@ YAML = (
 )
 TERMINAL = ("\x1b]0;title\x07", "\x1b[2J", "\r", "\x00", "\u202e")
 MARKDOWN = ("<script>", "](javascript:x)", "```", "\n", "| a |", '"', ": ")
+RICH = (
+    "[bold]",
+    "[/nope]",
+    "[link=https://x.example]a[/link]",
+    "[red",
+    "]",
+    "\\[",
+    "[@click=quit()]b[/]",
+    "\x9b31m",
+    "\u2028",
+)
 marks = st.sampled_from(YAML + TERMINAL + MARKDOWN)
 texts = st.lists(marks | st.text(max_size=6), max_size=12).map("".join)
+hostile_texts = st.lists(st.sampled_from(RICH + TERMINAL + MARKDOWN) | st.text(max_size=6), max_size=8).map("".join)
+"""Names that would steer a terminal or be taken for markup."""
 cards = texts.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=64)
 """A stranger's README.md."""
