@@ -17,6 +17,7 @@ from gencore_diffusion.parts.denoiser import FunctionDenoiser
 from gencore_diffusion.parts.likelihood import bits_per_dim, flow_log_prob, gaussian_log_prob, variational_bound
 from gencore_diffusion.parts.schedules import alphas_cumprod, betas, sigmas_of
 from gencore_diffusion.samplers.ideal import gaussian_flow, ideal_gaussian
+from tests.plugins.diffusion.diffusion_models import WholeBatch
 
 
 class Signs(Noise):
@@ -121,16 +122,6 @@ def test_bound_of_discrete_data_falls_to_their_entropy(schedule: str) -> None:
         excesses.append(bits_per_dim(bound.total.mean(), 1).item() - entropy)
     assert excesses[0] > excesses[1] > excesses[2] > -0.005
     assert excesses[2] < 0.02
-
-
-class WholeBatch(Noise):
-    """One generator for the whole batch: thousands of examples at little cost."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.generator = count, torch.Generator().manual_seed(0)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(self.count, *shape, generator=self.generator, dtype=torch.float64)
 
 
 def test_bound_of_an_untrained_model_in_bits() -> None:

@@ -27,6 +27,7 @@ from gencore_diffusion.samplers.langevin import (
 )
 from gencore_diffusion.samplers.sampling import DiffusionSampler
 from gencore_diffusion.samplers.solvers import DDPMSampler, EulerSampler, HeunSampler
+from tests.plugins.diffusion.diffusion_models import WholeBatch
 
 
 def test_langevin_update() -> None:
@@ -78,7 +79,7 @@ def small(system: str, **options: object) -> gencore.Model:
 
 def spread(sampler: DiffusionSampler, count: int = 4000) -> float:
     """The deviation that a sampler gives at geometric levels, where the data's is 0.7 and the denoiser exact."""
-    noise = gencore.Noise(0, 0, count)
+    noise = WholeBatch(count)
     levels = [*geometric(10.0, 0.01, sampler.steps), 0.0]
     return sampler.solve(WIDE, 10.0 * noise.normal(1), levels, noise=noise).std().item()
 
