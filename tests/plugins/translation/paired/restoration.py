@@ -21,6 +21,7 @@ from gencore.training.trainer import Trainer
 from gencore_translation.parts.perceptual import FeatureNet, PerceptualDistance
 
 CROP = 24
+LUMA: dict[str, Any] = {"data_shape": (1, 32, 32), "batch_size": 8}
 
 
 def trained(recipe: Recipe, *, seed: int, source: Any = None, begin: Any = None) -> Any:
@@ -82,3 +83,9 @@ def judged(made: Tensor, truth: Tensor) -> float:
     distance = PerceptualDistance(FeatureNet(width=24, seed=1), normalised=True)
     with torch.no_grad():
         return float(distance(made, truth))
+
+
+def luma_pairs() -> tuple[Tensor, Tensor]:
+    """Halved pictures and their truth, of the test part."""
+    truth = grid_crops(24, channels=1)[0]
+    return downsample(truth, 2), truth
