@@ -76,6 +76,8 @@ class Field:
             value = float(text)
         except ValueError:
             raise GencoreError(f"{self.label} is {text!r}; expected a number.") from None
+        if self.step == 1 and not value.is_integer():
+            raise GencoreError(f"{self.label} is {text}; expected a whole number.")
         low = -float("inf") if self.least is None else self.least
         high = float("inf") if self.most is None else self.most
         if not low <= value <= high:
@@ -112,15 +114,15 @@ def seed(value: int = 0) -> Field:
     return Field(name="seed", label="Seed", option="--seed", value=str(value), least=0, most=2**53)
 
 
-def data(label: str = "Data", value: str = "digits", option: str = "--data") -> Field:
+def data(label: str = "Data", *, required: bool = True) -> Field:
     """Data as the command line names them."""
     return Field(
         name="data",
         label=label,
-        option=option,
+        option="--data",
         control="text",
-        value=value,
-        required=True,
+        value="digits",
+        required=required,
         hint="As for gencore train: digits, mnist:DIRECTORY, a folder of images, a .npy file, ...",
     )
 

@@ -6,6 +6,7 @@ name in `Host` (a name of its own that leads here: DNS rebinding) and by `Sec-Fe
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -66,7 +67,7 @@ class Guard:
             return 403, "A token is needed: open the address that `gencore explore` has printed."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_body:
-            return 413, f"The files are too large: {self.max_body // 2**20} MB together at most."
+            return 413, self.too_large
         return None
 
     def _knows(self, scope: Scope, headers: Mapping[str, str]) -> bool:
@@ -88,7 +89,7 @@ class Guard:
         await _answer(send, 303, "", {b"location": location, b"set-cookie": cookie})
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen, begun = 0, False
+        seen = 0
 
         async def counted() -> Message:
             nonlocal seen
@@ -99,18 +100,21 @@ class Guard:
             return message
 
         async def headed(message: Message) -> None:
-            nonlocal begun
+            if seen > self.max_body:
+                return  # the app's answer to the error
             if message["type"] == "http.response.start":
-                begun = True
                 message["headers"] = [*message.get("headers", []), *HEADERS.items()]
             await send(message)
 
-        try:
+        with contextlib.suppress(TooLargeError):
             await self.app(scope, counted, headed)
-        except TooLargeError:
-            if begun:
-                raise
-            await _answer(send, 413, f"The files are too large: {self.max_body // 2**20} MB together at most.")
+        if seen > self.max_body:
+            await _answer(send, 413, self.too_large)
+
+    @property
+    def too_large(self) -> str:
+        """What is said of too large a request."""
+        return f"The files are too large: {self.max_body / 2**20:g} MB together at most."
 
 
 def new_token() -> str:

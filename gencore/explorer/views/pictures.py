@@ -73,7 +73,7 @@ def _class_fields() -> tuple[Field, ...]:
             accept=".csv,text/csv",
             hint="A list from the map, if any.",
         ),
-        fields.data("Data of the classes"),
+        fields.data("Data of the classes", required=False),
     )
 
 
