@@ -55,7 +55,8 @@ class SSLGAN(ClassifyingGAN):
     @staticmethod
     def make_generator(config: DenseGANConfig) -> nn.Module:
         """z (N, latent_dim) -> data, flattened; hidden layers are normalised over the batch."""
-        dense, squash = dense_generator(config)
+        parts: Any = dense_generator(config)
+        dense, squash = parts
         layers: list[nn.Module] = []
         for layer in dense:
             hidden = isinstance(layer, nn.Linear) and layer is not dense[-1]
