@@ -53,7 +53,10 @@ def train(
     log_every: Annotated[int, typer.Option(help="Iterations between lines of metrics.jsonl.")] = 50,
     evaluate_every: Annotated[
         int | None,
-        typer.Option(help="Iterations between losses of the data's test part; each costs about 1.5 iterations."),
+        typer.Option(
+            help="Iterations between losses of the data's test part, each of which costs about 1.5; 0: never.",
+            show_default="100 where the data have one",
+        ),
     ] = None,
     keep: Annotated[int, typer.Option(help="Checkpoints to keep.")] = 2,
     accumulation: Annotated[int, typer.Option(help="Batches added up for one step.")] = 1,

@@ -110,6 +110,12 @@ def plain_names() -> dict[str, DataName]:
     return known | {data.name: data for data in default_registry().data_names()}
 
 
+def has_test_part(word: str) -> bool:
+    """Whether what stands after --data names data that come with a test part: no paths, and nothing of the Hub."""
+    name = word.partition(":")[0]
+    return "hf://" not in word and (name in plain_names() or name in ("gaussian", "mnist", "unpaired"))
+
+
 def list_data() -> tuple[DataName, ...]:
     """Everything that may stand after --data but paths: names sorted, then the forms, whose name shows their use."""
     forms = [DataName(name=form.usage, summary=form.summary, opens=form.opens) for form in FORMS.values()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,16 +20,20 @@ PREFIX = "heldout/"
 BATCHES = 4
 """The same ones every time, with the same random numbers: about as much work as one iteration and a half."""
 
+EVERY = 100
+"""Iterations, unless said: the held-out loss then costs less than 2 % of the training."""
+
 
 class HeldOut:
-    """Puts the metric `heldout/PHASE`, the mean loss of `BATCHES` batches of `source` under the live weights in
+    """Puts the metric `heldout/PHASE`, the mean loss of `BATCHES` batches of other data under the live weights in
     evaluation mode, into the log: in its first line at or after every multiple of `every` iterations.
 
-    Nothing of the training is touched: not the weights, nor the objective, nor the random streams.
+    `opened` gives those data, when they are first needed; None where there are none, and no metric then. Nothing of the
+    training is touched: not the weights, nor the objective, nor the random streams.
     """
 
-    def __init__(self, source: Source, *, every: int, log_every: int, seed: int) -> None:
-        self.source, self.every, self.log_every, self.seed = source, every, log_every, seed
+    def __init__(self, opened: Callable[[], Source | None], *, every: int, log_every: int, seed: int) -> None:
+        self.opened, self.every, self.log_every, self.seed = opened, every, log_every, seed
         self._stage: tuple[int, list[Any]] = (-1, [])
 
     def after_step(self, trainer: Trainer) -> None:
@@ -38,18 +44,27 @@ class HeldOut:
         since = (iteration - 1) // self.log_every * self.log_every
         if (iteration % self.log_every and not last) or iteration // self.every == since // self.every:
             return
-        model, batches = evaluating(trainer.model), self._batches(trainer)
+        batches = self._batches(trainer)
+        if not batches:
+            return
+        model = evaluating(trainer.model)
         with torch.random.fork_rng(), torch.enable_grad():
             for phase in trainer.stage.phases:
                 torch.manual_seed(self.seed)
                 losses = [trainer.objective.loss(model, phase.name, batch).total.detach() for batch in batches]
                 trainer.metrics[f"{PREFIX}{phase.name}"] = torch.stack(losses).mean()
 
+    @functools.cached_property
+    def _source(self) -> Source | None:
+        return self.opened()
+
     def _batches(self, trainer: Trainer) -> list[Any]:
         """Of the stage under way, which may see the data in its own way."""
+        if self._source is None:
+            return []
         if self._stage[0] != trainer.stage_index:
             stage = trainer.stage
-            source = stage.data(self.source, trainer.model) if stage.data else self.source
+            source = stage.data(self._source, trainer.model) if stage.data else self._source
             size = min(trainer.recipe.batch_size, len(source))
             order = Batches(source, size, seed=self.seed)
             device = trainer.accelerator.device
@@ -72,7 +87,12 @@ def check_apart(heldout: Source, source: Source) -> Source:
     return heldout
 
 
+def alone(*, shard: bool) -> bool:
+    """Whether one process trains, and holds all of the weights."""
+    return not shard and int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def check_alone(*, shard: bool) -> None:
     """Raise GencoreError where several processes train, or the weights are shared out."""
-    if shard or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not alone(shard=shard):
         raise GencoreError("evaluate_every works on one process only, and not with shard: leave it out.")

@@ -186,14 +186,28 @@ def _train(settings: RunSettings, stored: RunSettings | None, out: Path, source:
 
 
 def _heldout(settings: RunSettings, source: Any) -> tuple[Any, ...]:
-    """What looks at the data's test part, where that is asked for."""
-    from gencore.training.heldout import HeldOut, check_alone, check_apart
+    """What looks at the data's test part: where that is asked for, and unless it is refused where there is one."""
+    from gencore.data.names import has_test_part
+    from gencore.training import heldout
 
-    if settings.evaluate_every is None:
+    def part() -> Any:
+        return heldout.check_apart(open_data(settings, split="test"), source)
+
+    def part_if_any() -> Any:
+        with contextlib.suppress(GencoreError):
+            return part()
+        return None
+
+    asked = settings.evaluate_every
+    if asked:
+        heldout.check_alone(shard=settings.shard)
+        known = part()
+        look = heldout.HeldOut(lambda: known, every=asked, log_every=settings.log_every, seed=settings.seed)
+        return (look,)
+    named = has_test_part(settings.data or _default_data(settings.system))
+    if asked == 0 or not (named and heldout.alone(shard=settings.shard)):
         return ()
-    check_alone(shard=settings.shard)
-    heldout = check_apart(open_data(settings, split="test"), source)
-    return (HeldOut(heldout, every=settings.evaluate_every, log_every=settings.log_every, seed=settings.seed),)
+    return (heldout.HeldOut(part_if_any, every=heldout.EVERY, log_every=settings.log_every, seed=settings.seed),)
 
 
 def _initial(settings: RunSettings, out: Path) -> Any:

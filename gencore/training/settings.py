@@ -55,7 +55,8 @@ class RunSettings:
     sample_every: int = 1000
     log_every: int = 50
     evaluate_every: int | None = None
-    """Iterations between losses of the data's test part (gencore.training.heldout); None: never."""
+    """Iterations between losses of the data's test part (gencore.training.heldout); 0: never; None: 100 where one
+    process trains on data that come with such a part."""
     keep: int = 2
     accumulation: int = 1
     precision: Literal["no", "bf16"] = "no"
@@ -67,9 +68,11 @@ class RunSettings:
         for name in ("checkpoint_every", "sample_every", "log_every", "keep", "accumulation"):
             if getattr(self, name) < 1:
                 raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("steps", "batch_size", "image_size", "evaluate_every"):
+        for name in ("steps", "batch_size", "image_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise GencoreError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.evaluate_every is not None and self.evaluate_every < 0:
+            raise GencoreError(f"evaluate_every is {self.evaluate_every}; expected 1 or more, or 0 for never.")
         if self.seed < 0:
             raise GencoreError(f"seed is {self.seed}; expected 0 or more.")
 

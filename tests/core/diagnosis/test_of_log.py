@@ -104,7 +104,7 @@ def test_and_the_gradient_explode(steep_descent: Lines, sound_descent: Lines, so
 @pytest.mark.parametrize(("examples", "learnt_by_heart"), [(8, True), (1000, False)])
 def test_few_examples_are_learnt_by_heart(examples: int, learnt_by_heart: bool, tmp_path: Path) -> None:
     made = gencore.recipe("vae", steps=300, hidden=(64,), batch_size=8, learning_rate=3e-3)
-    held = HeldOut(open_source("digits", split="test"), every=10, log_every=10, seed=0)
+    held = HeldOut(lambda: open_source("digits", split="test"), every=10, log_every=10, seed=0)
     log = MetricsLog(tmp_path / "metrics.jsonl", every=10)
     few = open_source("digits").fetch(torch.arange(examples))
     gencore.Trainer(made, arrays(few["x"]), cpu=True, callbacks=(held, log)).fit()

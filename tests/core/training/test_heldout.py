@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from toys import Formula, data, phase, recipe
 
 import gencore
 from gencore.data import arrays
+from gencore.data.names import has_test_part
 from gencore.errors import GencoreError
 from gencore.training.heldout import HeldOut, check_apart
 from gencore.training.metrics_log import MetricsLog, read_log
@@ -31,7 +33,7 @@ def test_the_loss_is_that_of_the_other_data_under_the_live_weights() -> None:
             found = trainer.metrics.get("heldout/generator")
             seen.append((None if found is None else found.item(), 100 * trainer.model.theta.item()))
 
-    heldout = HeldOut(arrays(torch.full((8, 1), 100.0)), every=2, log_every=1, seed=0)
+    heldout = HeldOut(lambda: arrays(torch.full((8, 1), 100.0)), every=2, log_every=1, seed=0)
     made = recipe(scaled, phase("generator", learning_rate=0.01), steps=6)
     gencore.Trainer(made, data(), cpu=True, callbacks=(heldout, Look())).fit()
     assert [found for found, _ in seen[::2]] == [None] * 3
@@ -43,7 +45,7 @@ def test_the_loss_is_that_of_the_other_data_under_the_live_weights() -> None:
 def test_it_stands_in_the_first_line_of_the_log_at_or_after_each_multiple(
     every: int, expected: list[int], tmp_path: Path
 ) -> None:
-    heldout, log = HeldOut(data(), every=every, log_every=2, seed=0), MetricsLog(tmp_path / "m.jsonl", every=2)
+    heldout, log = HeldOut(data, every=every, log_every=2, seed=0), MetricsLog(tmp_path / "m.jsonl", every=2)
     gencore.Trainer(recipe(scaled, phase("generator"), steps=11), data(), cpu=True, callbacks=(heldout, log)).fit()
     lines = read_log(log.path)[0]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 11]
@@ -61,7 +63,7 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_with_it_and_one_without_end_in_the_same_weights_and_so_does_a_resume(tmp_path: Path) -> None:
-    for name, chosen in (("with", settings()), ("without", settings(evaluate_every=None)), ("half", settings(steps=4))):
+    for name, chosen in (("with", settings()), ("without", settings(evaluate_every=0)), ("half", settings(steps=4))):
         train(chosen, tmp_path / name, quiet=True)
     train(settings(), tmp_path / "half", resume=True, quiet=True)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without", "half")]
@@ -74,8 +76,25 @@ def test_a_run_with_it_and_one_without_end_in_the_same_weights_and_so_does_a_res
 
 def test_a_resume_may_change_it(tmp_path: Path) -> None:
     train(settings(steps=4), tmp_path / "r", quiet=True)
-    train(settings(evaluate_every=None), tmp_path / "r", resume=True, quiet=True)
+    train(settings(evaluate_every=0), tmp_path / "r", resume=True, quiet=True)
     assert ["heldout/autoencoder" in line for line in lines_of(tmp_path / "r")] == [True, True, False, False]
+
+
+def test_by_default_it_stands_there_every_100_where_the_data_have_a_test_part(tmp_path: Path) -> None:
+    chosen = {"evaluate_every": None, "steps": 101, "log_every": 100}
+    train(settings(**chosen), tmp_path / "named", quiet=True)
+    assert ["heldout/autoencoder" in line for line in lines_of(tmp_path / "named")] == [True, False]
+    np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((40, 1, 8, 8), dtype=np.float32) * 2 - 1)
+    train(settings(**chosen, data=str(tmp_path / "own.npz")), tmp_path / "own", quiet=True)
+    assert not any("heldout/autoencoder" in line for line in lines_of(tmp_path / "own"))
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("digits", True), ("mnist:/data", True), ("mnist:hf://datasets/a/b", False), ("/data/digits", False)],
+)
+def test_names_have_test_parts_and_paths_have_none(word: str, expected: bool) -> None:
+    assert has_test_part(word) is expected
 
 
 def test_data_without_a_part_of_their_own_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
