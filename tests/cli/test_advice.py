@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from gencore.cli.advice import fitted
 from gencore.cli.app import app
 
 COMMANDS = typer.main.get_group(app)
+ROOT = Path(__file__).parents[2]
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+OF_OTHER_PROGRAMS = {"--check", "--eval"}
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,16 @@ COMMANDS = typer.main.get_group(app)
 )
 def test_keywords_become_options_and_other_commands_are_named(words: str, text: str, expected: str) -> None:
     assert fitted(text, words.split(), COMMANDS) == expected
+
+
+def test_every_option_that_a_text_names_is_there() -> None:
+    """Of errors and docstrings, in the core and in all plugins."""
+    known = {word for c in COMMANDS.commands.values() for p in c.params for word in (*p.opts, *p.secondary_opts)}
+    known |= OF_OTHER_PROGRAMS | {"--debug", "--version", "--help"}
+    for file in (*ROOT.glob("gencore/**/*.py"), *ROOT.glob("hub/*/**/*.py"), *ROOT.glob("plugins/*/*/**/*.py")):
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        named = {option for text in texts if isinstance(text, str) for option in OPTION.findall(text)}
+        assert named <= known, f"{file} names {sorted(named - known)}"
 
 
 def test_a_damaged_picture_of_another_command_than_train(

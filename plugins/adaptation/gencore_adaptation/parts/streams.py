@@ -1,4 +1,4 @@
-"""Reading two domains from a batch: x and label of the source, x_b of the target (`--data SOURCE --second TARGET`)."""
+"""Reading two domains from a batch: x and label of the source, x_b of the target (--data SOURCE --second-data TARGET)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def two_domains(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     for key, what in (("label", "the source domain needs labels"), ("x_b", "there is no second domain")):
         if key not in batch:
             raise GencoreError(
-                f"The batch has no {key!r}, only {sorted(batch)}: {what}. Take --data SOURCE (labelled) --second "
+                f"The batch has no {key!r}, only {sorted(batch)}: {what}. Take --data SOURCE (labelled) --second-data "
                 "TARGET, or gencore.data.unpaired(source, target)."
             )
     x, target = batch["x"], batch["x_b"]
