@@ -1,4 +1,4 @@
-"""Reading two domains from a batch: x and label of the source, x_b of the target (--data SOURCE --second-data TARGET)."""
+"""Reading two domains from a batch: x, label of the source, x_b of the target (--data SOURCE --second-data TARGET)."""
 
 from __future__ import annotations
 
