@@ -63,3 +63,10 @@ class Measured:
 def measured() -> Measured:
     """For behaviour tests: measured(system, defines, figure=..., twin=..., bar=..., better="lower")."""
     return Measured()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says in the JUnit file which tests are behaviour tests: tools/test_times.py sums their seconds."""
+    for item in items:
+        if item.get_closest_marker("behaviour"):
+            item.user_properties.append(("kind", "behaviour"))

@@ -8,11 +8,13 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
 
-KINDS = (("conformance", "TestRegistered"), ("behaviour", "behaviour"), ("kernels", "tests.kernels"))
+KINDS = (("conformance", "TestRegistered"), ("kernels", "tests.kernels"))
 
 
 def kind_of(case: ElementTree.Element) -> str:
-    """Conformance, behaviour, the folder under tests, ..."""
+    """What the test says of itself (behaviour), conformance, the folder under tests, ..."""
+    if (said := case.find("./properties/property[@name='kind']")) is not None:
+        return said.get("value", "")
     name = f"{case.get('classname', '')}.{case.get('name', '')}"
     for kind, word in KINDS:
         if word in name:
