@@ -16,6 +16,7 @@ from gencore.cli import (
     explore,
     export,
     hub,
+    inside,
     inversion,
     judging,
     labelling,
@@ -68,6 +69,7 @@ for module in (
     judging,
     labelling,
     export,
+    inside,
     explore,
 ):
     module.register(app)

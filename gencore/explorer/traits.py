@@ -81,12 +81,15 @@ def views_of(model: Any) -> tuple[View, ...]:
     """What a model can do, as views."""
     found = (
         samples.sample_view(model),
+        samples.steps_view(model),
         *codes.walk_views(model),
         pictures.reconstruct_view(model),
         pictures.edit_view(model),
         pictures.translate_view(model),
+        codes.codebook_view(model),
         codes.map_view(model),
         pictures.retrieve_view(model),
+        samples.nearest_view(model),
         *words.word_views(model),
     )
     return tuple(view for view in found if view is not None)

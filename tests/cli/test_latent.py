@@ -81,3 +81,22 @@ def test_map_needs_an_encoder(app: typer.Typer, tmp_path: Path) -> None:
     gencore.create("gan", hidden=[8]).save_pretrained(tmp_path / "gan")
     with pytest.raises(GencoreError, match="no encoder"):
         run(app, "map", tmp_path / "gan")
+
+
+def test_walk_moves_in_a_gif_and_along_a_number(app: typer.Typer, autoencoder: str, tmp_path: Path) -> None:
+    run(app, "walk", autoencoder, "--rows", 2, "--steps", 4, "-o", tmp_path / "walk.gif")
+    with Image.open(tmp_path / "walk.gif") as image:
+        assert image.n_frames == 6
+        assert image.size == (2 * 10 + 2, 10 + 2)
+    said = run(app, "walk", autoencoder, "--along", 1, "--along", 0, "--steps", 3, "-o", tmp_path / "along.png")
+    assert "2 rows of 3" in said
+    with pytest.raises(GencoreError, match="expected one of them"):
+        run(app, "walk", autoencoder, "--along", 1, "--plane")
+    with pytest.raises(GencoreError, match="0 to 1"):
+        run(app, "walk", autoencoder, "--along", 2)
+
+
+def test_map_draws_pictures(app: typer.Typer, autoencoder: str, tmp_path: Path) -> None:
+    for name, options in (("dots.png", ()), ("pictures.png", ("--pictures",))):
+        run(app, "map", autoencoder, "-n", 60, *options, "-o", tmp_path / name)
+    assert (tmp_path / "dots.png").read_bytes() != (tmp_path / "pictures.png").read_bytes()

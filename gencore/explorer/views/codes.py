@@ -127,3 +127,22 @@ def map_view(model: Any) -> View | None:
         live=True,
         picks=True,
     )
+
+
+def codebook_view(model: Any) -> View | None:
+    """What the codes of a codebook mean."""
+    from gencore.cli.inside import check_codebook
+
+    try:
+        check_codebook(model, "")
+    except GencoreError:
+        return None
+    return View(
+        name="codebook",
+        title="Codebook",
+        about="The picture that has one code everywhere, for each code; those that the data use most come first.",
+        verb="codebook",
+        fields=(fields.data(),),
+        outputs=("codebook.png",),
+        live=True,
+    )

@@ -72,6 +72,49 @@ def sample_view(model: Any) -> View | None:
     )
 
 
+def steps_view(model: Any) -> View | None:
+    """How a diffusion model goes from noise to a picture."""
+    if not hasattr(model, "watch") or kind_of(model) != "picture":
+        return None
+    named = [OPTIONS[name] for name in _options(model, model.default_sampler()) if name in ("steps", "guidance")]
+    return View(
+        name="steps",
+        title="Steps",
+        about="From noise to picture; below each state, what the model takes it for.",
+        verb="steps",
+        fields=(
+            Field(name="n", label="How many", option="-n", value="4", least=1, most=32),
+            Field(name="frames", label="Moments", option="--frames", value="8", least=2, most=30),
+            fields.seed(),
+            *condition_fields(model.named_condition, null=model.takes_null_condition),
+            *_sampler_field(model),
+            *named,
+        ),
+        outputs=("steps.png",),
+    )
+
+
+def nearest_view(model: Any) -> View | None:
+    """Samples beside what they may be copies of."""
+    kind = model.named_condition
+    if sample_view(model) is None or kind_of(model) != "picture" or not isinstance(kind, ClassLabel | None):
+        return None
+    return View(
+        name="nearest",
+        title="Copies",
+        about="Each sample stands before the training pictures that are nearest to it, pixel by pixel.",
+        verb="nearest",
+        fields=(
+            fields.data("Training data"),
+            Field(name="n", label="How many samples", option="-n", value="6", least=1, most=64),
+            Field(name="k", label="Beside each", option="-k", value="5", least=1, most=20),
+            *condition_fields(kind, null=model.takes_null_condition),
+            fields.seed(),
+        ),
+        outputs=("nearest.png",),
+    )
+
+
 def _options(model: Any, default: Any) -> list[str]:
     """The options that the model's samplers have, in the order of OPTIONS."""
     made = [default, *(kind() for kind in model.samplers.values())]

@@ -150,6 +150,12 @@ class Denoiser(Model, abc.ABC):
             options = {name: getattr(own, name, None) for name in ("clip", "threshold")} | dict(options)
         return super().choose_sampler(sampler, options)
 
+    def watch(self, n: int, *, frames: int = 8, seed: int = 0, condition: Any = None, **options: Any) -> Tensor:
+        """What sampling goes through, (n, 2, frames, *data_shape): see gencore_diffusion.samplers.watching."""
+        from gencore_diffusion.samplers.watching import watch
+
+        return watch(self, n, frames=frames, seed=seed, condition=condition, **options)
+
     def denoise(self, x: Tensor, sigma: Tensor | float, condition: Tensor | None = None) -> Tensor:
         """E[x0 | x] as the model sees it, for x = x0 + sigma eps.
 
