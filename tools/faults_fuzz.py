@@ -186,7 +186,14 @@ def _runs(run: Fuzzing, root: Path, count: int) -> None:
     from tests.faults import hostile_places as places
 
     like, folder = root / "like", root / "run"
-    settings: dict[str, Any] = {"system": "gan", "data": "digits", "steps": 2, "batch_size": 4, "checkpoint_every": 1, "log_every": 1}
+    settings: dict[str, Any] = {
+        "system": "gan",
+        "data": "digits",
+        "steps": 2,
+        "batch_size": 4,
+        "checkpoint_every": 1,
+        "log_every": 1,
+    }
     small = RunSettings(**settings, set=("hidden=[4]", "latent_dim=2"), sample_every=1000)
     train(small, like, quiet=True)
     (root / "secret").write_text("secret")
