@@ -8,8 +8,10 @@ With D an autoencoder and L(v) = |v - D(v)|, mean over the numbers of an image (
     M = E_x L(x) + |gamma E_x L(x) - E_z L(G(z))|                                    (section 3.4.1, a metric here)
 gamma is the diversity ratio: the generator rests where its images are rebuilt gamma times as badly as data.
 
-k and M say nothing of quality: both look right on a generator that has collapsed to one image. On 8 x 8 digits it tends
-to, so look at the samples.
+k and M say nothing of quality: both look right on a generator that has collapsed to one image, so look at the samples.
+On 8 x 8 digits it does so where the code holds a picture whole (16 numbers, Frechet distance 313) or the rate is 1e-3;
+with 6 numbers, a k that follows fast (0.05 where the paper has 0.001) and gamma = 0.8 strokes of many kinds come out,
+and three classes hardly ever (59).
 
 The paper does not say which generated images the feedback takes: here the critic's own, measured in its step.
 Deviations: the generator begins with weights of its own, not the decoder's; no vanishing residuals (section 3.5);
@@ -107,12 +109,12 @@ class Equilibrium(Objective):
 
 def began(
     *,
-    config: AutoencoderGANConfig = AutoencoderGANConfig(),
-    steps: int = 4000,
+    config: AutoencoderGANConfig = AutoencoderGANConfig(code_dim=6),
+    steps: int = 3000,
     batch_size: int = 64,
-    gamma: float = 0.5,
-    k_rate: float = 1e-3,
-    learning_rate: float = 1e-3,
+    gamma: float = 0.8,
+    k_rate: float = 0.05,
+    learning_rate: float = 5e-4,
     ema_decay: float = 0.99,
 ) -> Recipe:
     """`gamma`: the diversity ratio; `k_rate`: the paper's lambda_k."""

@@ -145,12 +145,12 @@ class Ranking(Objective):
 def gogan(
     *,
     config: GoGANConfig = GoGANConfig(),
-    steps: int = 2000,
+    steps: int = 1000,
     batch_size: int = 64,
     margin: float = 1.0,
     gradient_penalty: float = 10.0,
     critic_steps: int = 2,
-    learning_rate: float = 2e-4,
+    learning_rate: float = 1e-3,
 ) -> Recipe:
     """`steps` are those of each stage."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.0, 0.9))
