@@ -35,5 +35,5 @@ def print_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     for place, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=names and place == 0)
     for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell).replace("\t", "\\t")) for cell in row))  # a column's width counts a tab as one
     Console().print(table)

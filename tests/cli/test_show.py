@@ -63,6 +63,13 @@ def test_tables_take_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     assert show.warned(UserWarning(EVIL), UserWarning, "file.py", 1) == f"Warning: {shown(EVIL)}\n"
 
 
+def test_a_tab_in_a_name_crops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    show.print_rows("Models", ("name", "size"), [("a\tb[bold]end", "1\t2")], as_json=False)
+    printed = capsys.readouterr().out
+    assert "a\\tb[bold]end" in printed
+    assert "1\\t2" in printed
+
+
 def test_errors_of_plugins_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = registry.Plugin(name=EVIL, target=EVIL, distribution=EVIL, version="1", problem=f"ValueError: {EVIL}")
     broken = registry.Registry(list)

@@ -60,7 +60,13 @@ def read_metadata(path: Path) -> Rows:
         columns = reader.fieldnames or ()
         if len(set(columns)) < len(columns):
             raise GencoreError(f"{path} has a column twice, of {shown(columns)}; keep one of them.")
-        return _rows([(reader.line_num, dict(row)) for row in reader], path)
+        rows = [(reader.line_num, {str(name): value for name, value in row.items()}) for row in reader]
+        if unnamed := [number for number, row in rows if len(row) > len(columns)]:
+            raise GencoreError(
+                f"{path}, line {unnamed[0]} has more cells than the header, {shown(columns)}. Put a cell that holds a "
+                "comma in quotation marks."
+            )
+        return _rows(rows, path)
     except csv.Error as error:
         raise GencoreError(f"{path}, line {reader.line_num}: {error}.") from error
 

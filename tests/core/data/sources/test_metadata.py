@@ -233,6 +233,17 @@ def test_a_damaged_list_of_celeba(tmp_path: Path, content: str, message: str) ->
         open_source(str(tmp_path), condition="attributes")
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["file_name,text\na/1.png,x,y\nb/2.png,z\n", "file_name,text\na/1.png,x\nb/2.png,one, two, three\n"],
+)
+def test_a_line_of_more_cells_than_the_header(tmp_path: Path, content: str) -> None:
+    pictures(tmp_path)
+    (tmp_path / "metadata.csv").write_text(content)
+    with pytest.raises(GencoreError, match=r"line [23] has more cells than the header.*in quotation marks"):
+        open_source(str(tmp_path), condition="text")
+
+
 def test_a_condition_without_metadata_or_with_two_files(tmp_path: Path) -> None:
     pictures(tmp_path)
     with pytest.raises(GencoreError, match=r"condition is 'text', but .* holds no metadata\.jsonl"):
