@@ -31,9 +31,9 @@ the operation's tests were not run first.
 
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
-    """Result files by name."""
-    files = [path for path in sorted(folder.glob("*.json")) if not path.stem.startswith("faults-")]
-    return {path.stem: json.loads(path.read_text()) for path in files}
+    """Result files of machines by name; records of another kind lie beside them."""
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return {name: data for name, data in files.items() if isinstance(data, dict) and {"machine", "rows"} <= set(data)}
 
 
 def _ours(entry: dict[str, Any]) -> bool:
