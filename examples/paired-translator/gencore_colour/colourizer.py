@@ -106,7 +106,10 @@ class Colourizer(Model):
 
 
 class PairedGame(Objective):
-    """Phases "critic" and "generator"."""
+    """Phases "critic" and "generator".
+
+    Logs `real` and `fake`, `game`, and `l1`: mean absolute error, of a range of 2; lower is better.
+    """
 
     def __init__(self, l1_weight: float) -> None:
         super().__init__()
