@@ -151,8 +151,8 @@ class Denoiser(Model, abc.ABC):
         return super().choose_sampler(sampler, options)
 
     def watch(self, n: int, *, frames: int = 8, seed: int = 0, condition: Any = None, **options: Any) -> Tensor:
-        """What sampling goes through, (n, 2, frames, *data_shape): see gencore_diffusion.samplers.watching."""
-        from gencore_diffusion.samplers.watching import watch
+        """What sampling goes through, (n, 2, frames, *data_shape): see gencore_diffusion.parts.watching."""
+        from gencore_diffusion.parts.watching import watch
 
         return watch(self, n, frames=frames, seed=seed, condition=condition, **options)
 

@@ -10,7 +10,7 @@ from gencore import Noise
 from gencore.errors import GencoreError
 from gencore_diffusion.samplers.ideal import ideal_mixture
 from gencore_diffusion.samplers.names import SAMPLERS
-from gencore_diffusion.samplers.watching import Watched
+from gencore_diffusion.parts.watching import Watched
 
 
 @pytest.mark.parametrize("name", ["ddim", "heun", "ddpm"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,8 +10,10 @@ from torch import Tensor
 from gencore import Noise
 from gencore.config import check
 from gencore.evaluation_mode import evaluating
-from gencore_diffusion.parts.denoiser import Denoises
 from gencore_diffusion.parts.parametrization import Scalings, column, preserving_scale, to_x0
+
+if TYPE_CHECKING:
+    from gencore_diffusion.parts.denoiser import Denoises
 
 
 class Watched:
