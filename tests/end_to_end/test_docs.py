@@ -28,6 +28,7 @@ SMALLER = {
     "(64,)": "(4,)",
     "steps=50": "steps=3",
     "game_steps=2000": "game_steps=2",
+    "points_steps=3000": "points_steps=2",
     "pretraining_steps=300": "pretraining_steps=1",
     "search_steps=200": "search_steps=2",
     "--steps 300": "--steps 2",

@@ -10,7 +10,7 @@ embedding, b the box and sp(u) = log(1 + exp(u)), the losses are GAN-CLS's, with
 Cutting and pasting are spatial transformers (Jaderberg et al. 2015, arXiv:1506.02025): bilinear, along the box.
 
 Deviations: small networks; the global pathway takes z and t alone, where the paper's reads a map of t in the box; a
-box that nobody tells is drawn, square and uniform, as part of the prior. The variant with key points is left out.
+box that nobody tells is drawn, square and uniform, as part of the prior. With key points: gawwn-keypoints.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.dense import mlp
 from gencore.noise import NoiseSource
-from gencore_gan.conditional.gan_cls import JointEmbedding, MatchingAwareGame, TextEncoder
+from gencore_gan.conditional.gan_cls import JointEmbedding, MatchingAwareGame, TextEncoder, told_tokens
 
 SYSTEM = SystemSpec(
     name="gawwn",
@@ -194,16 +194,16 @@ class PlacingGAN(Model):
     def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """Codes (N, latent_dim + 4), sentences (N, length) of tokens -> pictures. Raises GencoreError without."""
         z, box = z.tensor_split([self.config.latent_dim], 1)
-        drawn: Tensor = self.generator(z, self.text(_told(condition)), box)
+        drawn: Tensor = self.generator(z, self.text(told_tokens(condition)), box)
         return drawn
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None, box: Tensor | None = None) -> Tensor:
         """Pictures, sentences (N, length), boxes (N, 4) in pixels, None for the whole picture -> logits (N,)."""
-        place = self.everywhere(len(x), x) if box is None else self._checked(box, len(x))
-        judged: Tensor = self.critic(x, self.text(_told(condition)), place)
+        place = self.unplaced(len(x), x) if box is None else self._checked(box, len(x))
+        judged: Tensor = self.critic(x, self.text(told_tokens(condition)), place)
         return judged
 
-    def everywhere(self, n: int, like: Tensor) -> Tensor:
+    def unplaced(self, n: int, like: Tensor) -> Tensor:
         """The whole picture as a box, (n, 4)."""
         _, height, width = self.config.data_shape
         return like.new_tensor([0, 0, width, height]).expand(n, 4)
@@ -220,17 +220,11 @@ class PlacingGAN(Model):
         return box
 
 
-def _told(condition: Tensor | None) -> Tensor:
-    if condition is None:
-        raise GencoreError("This model draws and judges pictures of a sentence: give condition=...")
-    return condition
-
-
 class Placed(NamedTuple):
-    """A model whose boxes are settled, as GAN-CLS's game plays it: `shown` are those that the critic sees."""
+    """A model whose places are settled, as GAN-CLS's game plays it: `shown` are those that the critic sees."""
 
     model: Any
-    box: Tensor
+    places: Tensor
     shown: Tensor
 
     @property
@@ -247,37 +241,48 @@ class Placed(NamedTuple):
         return noise.normal(self.model.config.latent_dim)
 
     def draw(self, z: Tensor, text: Tensor) -> Tensor:
-        """z and embeddings -> pictures, each drawn in its box."""
-        return self.model.generator(z, text, self.box)
+        """z and embeddings -> pictures, each drawn where it is told."""
+        return self.model.generator(z, text, self.places)
 
     def critic(self, x: Tensor, text: Tensor) -> Tensor:
-        """Pictures and embeddings -> logits (N,), each judged by its box."""
+        """Pictures and embeddings -> logits (N,), each judged by its place."""
         return self.model.critic(x, text, self.shown)
 
 
 class PlacedGame(MatchingAwareGame):
-    """GAN-CLS's phases with a box for every picture. `critic_sees`: False shows the critic the whole picture twice."""
+    """GAN-CLS's phases with a place for every picture, the batch's `key`, which a folder has in `column`.
+    `critic_sees`: False shows the critic what says nothing of where: the whole picture twice.
+
+    Logs what gan-cls logs.
+    """
+
+    key, column = "box", "bbox"
 
     def __init__(self, *, wrong_weight: float, critic_sees: bool) -> None:
         super().__init__(wrong_weight=wrong_weight, interpolate=0.0)
         self.critic_sees = critic_sees
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
-        """Real with its sentence and box, against real with another sentence, and drawn with its own."""
+        """Real with its sentence and place, against real with another sentence, and drawn with its own."""
         return super().critic(self._placed(model, batch), batch)
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
-        """Drawn pictures look real beside their sentences, in their boxes."""
+        """Drawn pictures look real beside their sentences, in their places."""
         return super().generator(self._placed(model, batch), batch)
 
-    def _placed(self, model: Any, batch: Mapping[str, Tensor]) -> Placed:
-        if "box" not in batch:
+    @classmethod
+    def places_of(cls, batch: Mapping[str, Tensor]) -> Tensor:
+        """What the batch says of where. Raises GencoreError where it says nothing."""
+        if cls.key not in batch:
             raise GencoreError(
-                f"The batch has no 'box', only {sorted(batch)}: gawwn learns where things stand. Take data with boxes, "
-                "such as a folder with a column bbox (--condition text,bbox)."
+                f"The batch has no {cls.key!r}, only {sorted(batch)}: this system learns where things stand. Take data "
+                f"that say it, such as a folder with a column {cls.column} (--condition text,{cls.column})."
             )
-        box = batch["box"]
-        return Placed(model, box, box if self.critic_sees else model.everywhere(len(box), box))
+        return batch[cls.key]
+
+    def _placed(self, model: Any, batch: Mapping[str, Tensor]) -> Placed:
+        places = self.places_of(batch)
+        return Placed(model, places, places if self.critic_sees else model.unplaced(len(places), places))
 
 
 def gawwn(
