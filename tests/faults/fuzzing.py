@@ -16,6 +16,8 @@ from hypothesis import seed as seeded
 
 from .hostile import MUST_BE_QUICK, OURS, Watch, contents
 
+WAITS = 30
+"""Seconds that no case may take by the clock; of work it may take MUST_BE_QUICK: a busy machine is no fault of it."""
 HANGS = 60
 """Seconds after which a case is taken to hang."""
 
@@ -69,7 +71,7 @@ class Fuzzing:
             nonlocal slowest
             prepare(value)
             faulthandler.dump_traceback_later(HANGS, exit=True)
-            began, trouble, outcome = time.monotonic(), [], "accepted"
+            began, worked, trouble, outcome = time.monotonic(), time.process_time(), [], "accepted"
             try:
                 with self.watch if watched else contextlib.nullcontext():
                     call(value)
@@ -83,7 +85,7 @@ class Fuzzing:
             trouble += self.watch.seen if watched else []
             if outcome == "accepted" and not may_be_taken:
                 trouble.append("it was taken")
-            if took > MUST_BE_QUICK:
+            if time.process_time() - worked > MUST_BE_QUICK or took > WAITS:
                 trouble.append(f"{took:.1f} seconds")
             if not unchanged():
                 trouble.append("something was changed that must stay")
