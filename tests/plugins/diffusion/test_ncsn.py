@@ -85,10 +85,9 @@ def test_ncsn_learns_the_score() -> None:
 @pytest.mark.behaviour
 def test_ncsn_finds_the_weights_where_plain_langevin_does_not(measured) -> None:
     """The larger mode's share is 0.8: annealed within 0.06; Langevin at the last level alone, from a uniform start
-    over both modes, stays near a half."""
+    over both modes, stays near a half. The default sampler, seed 0: 0.801; untrained 0.506."""
     model = score_network()
-    published = AnnealedLangevinSampler(steps=10, steps_per_level=30, step_size=0.2)
-    annealed = model.sample(1500, batch_size=1500, sampler=published)
+    annealed = model.sample(1500, batch_size=1500)  # the default sampler
     consistent = model.sample(1500, batch_size=1500, sampler=ConsistentAnnealedSampler(steps=60, eta=0.5))
     assert share_of_large_mode(consistent) == pytest.approx(0.8, abs=0.06)
     noise = Noise(1, 0, 1500)
