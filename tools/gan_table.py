@@ -37,7 +37,7 @@ SYSTEMS: dict[str, dict[str, int]] = {
     "stylegan2": {"steps": 1500, "width": 16, "batch_size": 32},
     "wgan-gp": {"steps": 800},
 }
-"""Arguments of the recipes: about 150 CPU-seconds each at 16 x 16 pixels."""
+"""Arguments of the recipes: two to four CPU-minutes each at 16 x 16 pixels."""
 BEGIN, END = "<!-- table: python -m tools.gan_table -->", "<!-- end of table -->"
 METRICS = ("frechet", "precision-recall")
 
@@ -140,7 +140,7 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.gan_table", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", default="digits", help="pictures with a test part, as of gencore train")
     parser.add_argument("--image-size", type=int, default=16, help="to which they are resized: 8, 16, 32 ...")
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps that take about 150 CPU-seconds")
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps, which take minutes")
     parser.add_argument("--samples", type=int, default=5000, help="of each trained model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("build/gan_table"), help="where what is measured is kept")
