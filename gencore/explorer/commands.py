@@ -48,7 +48,18 @@ class Command:
     @property
     def text(self) -> str:
         """As a person types it into a shell."""
-        return shlex.join(["gencore", *self.words])
+        return typed(["gencore", *self.words])
+
+
+def typed(words: list[str]) -> str:
+    """Words quoted for bash, zsh or ksh. A sign that steers a terminal, which a stranger's class may have in its name,
+    is spelled out: pasted as it is, it could end the quotes."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _spelled_out(word) for word in words)
+
+
+def _spelled_out(word: str) -> str:
+    escaped = word.encode("unicode_escape").decode("ascii").replace("'", "\\'")
+    return f"$'{escaped}'"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gencore.errors import GencoreError
-from gencore.explorer.commands import Output
+from gencore.explorer.commands import Output, typed
 
 SHOWN, SIZE, MAX_POINTS = 60, 800, 5000
 Point = tuple[float, float]
@@ -70,7 +69,7 @@ def select(model: str, given: Mapping[str, Any], before: bytes = b"") -> Selecte
         labels=Output(said="", content=label_list(rows), name="labels.csv"),
         labelled=len(words),
         words=tuple(sorted(set(words.values()))),
-        command=shlex.join(command),
+        command=typed(command),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -155,6 +156,15 @@ def test_words_of_a_form() -> None:
 def test_a_command_is_quoted_for_the_shell() -> None:
     command = Command(words=("sample", "a b; rm -rf ~", "-o", File("x.png")))
     assert command.text == "gencore sample 'a b; rm -rf ~' -o x.png"
+
+
+@pytest.mark.parametrize("name", ["a\x15; touch x\n", "it's \x1b[2J", "back\\slash\x03", "\u202egnp", "caf\u00e9"])
+def test_a_command_holds_no_sign_that_steers_a_terminal(name: str) -> None:
+    """What a class of a stranger's model may be called reaches bash as it is, and the terminal as text."""
+    text = Command(words=("sample", "--label", name)).text
+    assert text.isprintable()
+    echoed = subprocess.run(["bash", "-c", text.replace("gencore", "printf '%s|'", 1)], capture_output=True, check=True)
+    assert echoed.stdout.decode() == f"sample|--label|{name}|"
 
 
 def test_what_is_kept_is_bounded() -> None:

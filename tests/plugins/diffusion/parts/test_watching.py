@@ -8,9 +8,9 @@ import torch
 import gencore
 from gencore import Noise
 from gencore.errors import GencoreError
+from gencore_diffusion.parts.watching import Watched
 from gencore_diffusion.samplers.ideal import ideal_mixture
 from gencore_diffusion.samplers.names import SAMPLERS
-from gencore_diffusion.parts.watching import Watched
 
 
 @pytest.mark.parametrize("name", ["ddim", "heun", "ddpm"])
