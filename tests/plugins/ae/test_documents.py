@@ -64,14 +64,15 @@ def lsa(count: int) -> float:
     train, test = corpus()
     inverse = (len(train["x"]) / (train["x"] > 0).sum(0).clamp_min(1)).log()
     weighted = [torch.log1p(part["x"]) * inverse for part in (train, test)]
-    axes = torch.linalg.svd(weighted[0], full_matrices=False).Vh[:count].T
+    torch.manual_seed(0)
+    axes = torch.svd_lowrank(weighted[0], q=count + 10, niter=10)[2][:, :count]
     return neighbour_accuracy(weighted[0] @ axes, train["label"], weighted[1] @ axes, test["label"])
 
 
 def read(steps: int) -> tuple[float, float]:
     """Accuracy of the neighbours' class in 2-D, and perplexity over that of the word frequencies."""
     train, test = corpus()
-    recipe = gencore.recipe("document-autoencoder", steps=steps)
+    recipe = gencore.recipe("document-autoencoder", steps=steps, learning_rate=2e-3)
     model = gencore.Trainer(recipe, subset(arrays(CORPUS), torch.arange(2200)), cpu=True).fit().eval()
     codes = [encode_all(model, part["x"]).z for part in (train, test)]
     words = word_probabilities(test["x"])
@@ -87,7 +88,7 @@ def test_documents_in_the_plane_against_lsa(measured) -> None:
 
     Four seeds: accuracy 0.73 to 0.75 (two axes of LSA 0.36); perplexity 256 to 267 where the word frequencies have 624.
     """
-    (page, perplexity), (twin, twin_perplexity) = read(1500), read(0)
+    (page, perplexity), (twin, twin_perplexity) = read(600), read(0)
     assert perplexity < 0.5 <= twin_perplexity, (perplexity, twin_perplexity)
     measured(
         "document-autoencoder",

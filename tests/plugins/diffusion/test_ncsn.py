@@ -16,6 +16,8 @@ from gencore_diffusion.samplers.ideal import ideal_mixture
 from gencore_diffusion.samplers.langevin import AnnealedLangevinSampler, ConsistentAnnealedSampler
 from tests.plugins.diffusion.diffusion_models import MEANS, SMALL, WEIGHTS, share_of_large_mode
 
+pytestmark = pytest.mark.xdist_group("ncsn")  # its tests share what they train
+
 
 def test_training_levels() -> None:
     """The paper draws the geometric levels alike."""

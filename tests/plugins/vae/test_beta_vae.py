@@ -15,6 +15,8 @@ from gencore.latent import encode_all, mutual_information_gap
 from tests.plugins.vae.vae_digits import bernoulli_vae, binary, mean_bound, train
 from tests.plugins.vae.vae_models import DOTS, loss_of
 
+pytestmark = pytest.mark.xdist_group("bernoulli-vae")  # its tests share what they train
+
 
 def test_beta_weights_the_kl() -> None:
     terms = [loss_of("beta-vae", DOTS, hidden=(8,), latent_dim=2, beta=beta) for beta in (1.0, 4.0)]

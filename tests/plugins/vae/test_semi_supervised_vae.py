@@ -19,6 +19,8 @@ from gencore_vae.semi_supervised_vae import SemiSupervisedBound, SemiSupervisedV
 from tests.plugins.vae import linear_gaussian as truth
 from tests.plugins.vae.vae_digits import accuracy, share_of
 
+pytestmark = pytest.mark.xdist_group("semi-supervised-vae")  # its tests share what they train
+
 CLASSES = 3
 SHIFTS = torch.tensor([[0.0] * 6, [1.0, -1.0, 0.5, 0.0, 0.3, 1.0], [-0.6, 0.4, 1.0, -1.0, 0.2, 0.0]])
 

@@ -15,6 +15,8 @@ import gencore
 from gencore.errors import GencoreError
 from tests.plugins.vq.vq_digits import error, held_out, trained
 
+pytestmark = pytest.mark.xdist_group("residual-vq-vae")  # its tests share what they train
+
 SMALL = {"data_shape": [1, 8, 8], "width": 4, "prior_width": 8, "prior_layers": 1}
 
 

@@ -17,6 +17,8 @@ import gencore
 from gencore.data.toys.vowels import vowels
 from gencore.errors import GencoreError
 
+pytestmark = pytest.mark.xdist_group("speech-vq-vae")  # its tests share what they train
+
 
 def model(**config: object) -> gencore.Model:
     torch.manual_seed(0)

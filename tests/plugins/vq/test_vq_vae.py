@@ -19,6 +19,8 @@ from gencore_vq.parts.prior import code_nats
 from gencore_vq.vq_vae import GroupedBooks, ResidualBooks, SingleBook, VectorQuantization, VQVAEConfig
 from tests.plugins.vq.vq_digits import held_out, trained, used
 
+pytestmark = pytest.mark.xdist_group("vq-vae")  # its tests share what they train
+
 
 def test_the_vq_vae_of_version_1_still_loads() -> None:
     """A config written before there were books, and the names of its tensors, which published weights have."""
@@ -190,13 +192,14 @@ def mean_error(rebuilt: torch.Tensor) -> float:
 
 @pytest.mark.behaviour
 def test_reconstructs_better_than_the_mean_and_than_pca(measured) -> None:
-    """PCA keeps as many numbers as there are code positions: four. Twin: the mean image, which needs no code."""
+    """PCA keeps as many numbers as there are code positions: four. Two seeds: 0.45 and 0.46. Twin: the mean image,
+    which needs no code: 1.88."""
     train = digits("train").fetch(torch.arange(len(digits("train"))))["x"].flatten(1)
     test, mean = held_out().flatten(1), train.mean(0)
     _, _, axes = torch.linalg.svd(train - mean, full_matrices=False)
     pca = (test - mean) @ axes[:4].T @ axes[:4] + mean
     with torch.no_grad():
-        rebuilt = trained("vq-vae", steps=1500).reconstruct(held_out())
+        rebuilt = trained("vq-vae", steps=600).reconstruct(held_out())
     linear, blank = mean_error(pca.view_as(rebuilt)), mean_error(mean.expand_as(test).view_as(rebuilt))
     measured(
         "vq-vae",
@@ -210,7 +213,7 @@ def test_reconstructs_better_than_the_mean_and_than_pca(measured) -> None:
 
 @pytest.mark.behaviour
 def test_the_codebook_is_in_use() -> None:
-    assert used(trained("vq-vae", steps=1500)) > 30
+    assert used(trained("vq-vae", steps=600)) > 30
 
 
 @torch.no_grad()
