@@ -13,10 +13,10 @@ import gencore
 from gencore.data.toys.captions import boxed
 from gencore.errors import GencoreError
 from gencore_gan.conditional.gawwn import PlacedGame, cut, paste
-from tests.judges.captions import caption_judge, drawn_box
+from tests.judges.captions import drawn_box, shape_in_box
 
 BATCH = boxed(64).fetch(torch.arange(8))
-SHORT = {"steps": 60, "game_steps": 300, "batch_size": 32, "learning_rate": 2e-3}
+SHORT = {"steps": 60, "game_steps": 400, "batch_size": 8, "learning_rate": 2e-3}
 
 
 def small(**arguments: Any) -> Any:
@@ -123,9 +123,9 @@ def drawn(model: Any, tokens: Tensor, box: Tensor) -> Tensor:
 
 @pytest.mark.behaviour
 def test_what_is_told_stands_where_it_is_told(measured: Any) -> None:
-    """Seeds 0, 1, 2, after 300 steps: 0.723, 0.684, 0.658; with a critic that sees no box 0.366, 0.330, 0.369;
-    untrained 0.331. That colour lies where it is told is mostly the pasting's doing: the drawn extent and the box
-    overlap by 0.78 (0.68 with the other critic), and likewise in boxes of other pictures."""
+    """Seeds 0, 1, 2, after 400 steps of 8: 0.642, 0.595, 0.644; with a critic that sees no box 0.372, 0.401, 0.458.
+    That colour lies where it is told is mostly the pasting's doing: the drawn extent and the box overlap by 0.77 (0.72
+    with the other critic), and likewise in boxes of other pictures."""
     train, test = boxed(6000), boxed(1000, split="test")
     tokens, box, shape = (test.further[key] for key in ("tokens", "box", "factors"))
     right = []
@@ -134,8 +134,9 @@ def test_what_is_told_stands_where_it_is_told(measured: Any) -> None:
         trainer.fit()
         with trainer.published() as model:
             x = drawn(model.eval(), tokens, box)
-            right.append((caption_judge().predict(x)[:, 1] == shape[:, 1]).float().mean().item())
+            right.append((shape_in_box(x, box) == shape[:, 1]).float().mean().item())
             if sees:
+                assert (shape_in_box(test.x, box) == shape[:, 1]).all(), "the judge is right on real pictures"
                 assert overlap(drawn_box(x), box) > 0.5
                 assert overlap(drawn_box(drawn(model, tokens, box.flip(0))), box.flip(0)) > 0.5
     measured(
