@@ -9,8 +9,11 @@ import torch
 
 import gencore
 from gencore.nn.likelihood import PROBABILITY, bits_per_dim
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vae.vae_digits import bernoulli_vae, binary, independent_pixels, mean_bound
 from tests.plugins.vae.vae_models import DOTS
+
+pytestmark = pytest.mark.xdist_group("bernoulli-vae")  # its tests share what they train
 
 
 def test_bits_per_dim_of_a_bound() -> None:
@@ -44,6 +47,7 @@ def test_bernoulli_vae_beats_independent_pixels(measured) -> None:
     assert (posterior.mean.std(0) > 0.1).sum() >= 6
     untrained = mean_bound(gencore.create("bernoulli-vae").eval(), x, 1)
     assert untrained < -40
+    draws_nearer(model, x)
     measured(
         "bernoulli-vae",
         "bound on held-out binary digits, nats",

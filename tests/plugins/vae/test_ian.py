@@ -12,6 +12,7 @@ import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore_vae.ian import GENERATED, REAL, RECONSTRUCTED, orthogonality
+from tests.plugins.default_sampler import draws_nearer
 
 
 def made(**arguments: Any) -> tuple[Any, Any, dict[str, torch.Tensor]]:
@@ -117,6 +118,7 @@ def test_the_decoder_fights_the_ternary_critic(measured) -> None:
             figures.append(objective.loss(model, "critic", {"x": x}).metrics["accuracy"].item())
             error = (model.reconstruct(x) - x).square().mean().item()
         assert error < 0.15
+        draws_nearer(model, x)
     assert figures[0] > 0.36
     measured(
         "ian",

@@ -11,6 +11,7 @@ import torch
 import gencore
 from gencore.data import digits
 from gencore_gan.inference.ali import LOG_VARIANCES
+from tests.plugins.default_sampler import draws_nearer
 
 from .codes import correlation_of_codes, error_over_shuffled, held_out
 
@@ -67,6 +68,7 @@ def test_inference_is_learnt_in_the_game(measured) -> None:
     alone = dataclasses.replace(stage.phases[1], parts=("generator",))
     frozen = dataclasses.replace(recipe, stages=(dataclasses.replace(stage, phases=(stage.phases[0], alone)),))
     twin = gencore.Trainer(frozen, digits("train"), seed=0, cpu=True).fit().eval()
+    draws_nearer(page, held_out())
     with torch.no_grad():
         assert error_over_shuffled(page.reconstruct(held_out()), held_out()) < 0.8
         assert error_over_shuffled(twin.reconstruct(held_out()), held_out()) > 0.9

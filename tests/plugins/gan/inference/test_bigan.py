@@ -12,6 +12,7 @@ import torch
 import gencore
 from gencore.data import digits
 from gencore_gan.parts.bidirectional import pairs
+from tests.plugins.default_sampler import draws_nearer
 
 from .codes import correlation_of_codes, error_over_shuffled, held_out
 
@@ -76,6 +77,7 @@ def test_the_encoder_inverts_the_generator(measured) -> None:
     alone = dataclasses.replace(stage.phases[1], parts=("generator",))
     frozen = dataclasses.replace(recipe, stages=(dataclasses.replace(stage, phases=(stage.phases[0], alone)),))
     twin = gencore.Trainer(frozen, digits("train"), seed=0, cpu=True).fit().eval()
+    draws_nearer(page, held_out())
     with torch.no_grad():
         assert error_over_shuffled(page.reconstruct(held_out()), held_out()) < 0.8
         assert error_over_shuffled(twin.reconstruct(held_out()), held_out()) > 0.9
