@@ -10,8 +10,10 @@ import torch
 from sklearn.metrics import normalized_mutual_info_score
 
 import gencore
+from gencore.data import digits
 from gencore_gan.conditional.infogan import InformationMaximization
 from tests.judges.classifiers import digit_classifier
+from tests.plugins.default_sampler import draws_nearer
 
 from .drawn import trained
 
@@ -70,6 +72,7 @@ def test_the_category_follows_the_classes_without_labels(measured) -> None:
     twin = trained("infogan", seed=0, steps=1000, category_weight=0.0, code_weight=0.0)
     (information, number), (twin_information, twin_number) = read_off(page), read_off(twin)
     assert number > 0.8 > twin_number
+    draws_nearer(page, digits("test").x)
     measured(
         "infogan",
         "mutual information of the category and an outside classifier's class",
