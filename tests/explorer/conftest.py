@@ -30,7 +30,7 @@ SMALL = {
     "deep-autoencoder": {"data_shape": [1, 8, 8], "hidden": [8], "code_dim": 2},
     "vq-vae": {"data_shape": [1, 8, 8], "num_codes": 8, "code_dim": 4, "width": 8, "prior_width": 8, "prior_layers": 1},
     "ddpm": {"data_shape": [1, 8, 8], "num_classes": 10},
-    "wavenet": {"levels": 16, "width": 4, "skip_width": 4, "dilations": 3, "stacks": 1},
+    "wavenet": {"data_shape": [1, 200], "levels": 16, "width": 4, "skip_width": 4, "dilations": 3, "stacks": 1},
     "esrgan": {"width": 6, "growth": 3, "blocks": 1},
     "word2vec": {"width": 8, "vocabulary": WORDS},
     "rnn-language-model": {"width": 8, "vocabulary": WORDS},

@@ -29,7 +29,7 @@ if CHROMIUM is None:
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
 WAIT = 60_000
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("explorer")]
 
 
 class Watched:

@@ -17,6 +17,8 @@ from gencore.explorer.commands import Command, File, Kept, Output
 from gencore.explorer.fields import Field, Upload, harmless_name, uploads_of, words_of
 from tests.explorer.conftest import Explorer, typed
 
+pytestmark = pytest.mark.xdist_group("explorer")  # its tests share what they look at
+
 
 def png(width: int, height: int) -> bytes:
     """A PNG's head of any size, with hardly any pixels behind it."""

@@ -15,6 +15,8 @@ from gencore.errors import GencoreError
 from gencore.explorer.selecting import outline, select, within
 from tests.explorer.conftest import Explorer, typed
 
+pytestmark = pytest.mark.xdist_group("explorer")  # its tests share what they look at
+
 FORM = {"data": "digits", "n": "60", "method": "pca", "seed": "0", "word": "mine"}
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from tests.explorer.conftest import Explorer, typed
 
+pytestmark = pytest.mark.xdist_group("explorer")  # its tests share what they look at
+
 CASES = [
     ("dcgan", "sample", {"n": "4", "seed": "3"}, {"seed": "4"}),
     ("biggan", "sample", {"n": "3", "truncation": "0.5", "label": "7"}, {"truncation": "2"}),
