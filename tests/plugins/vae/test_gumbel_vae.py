@@ -12,6 +12,7 @@ import gencore
 from gencore.nn.distributions import OneHot
 from gencore.noise import GlobalNoise
 from gencore_vae.gumbel_vae import RelaxedBound, concrete_log_density, relaxed_one_hot, straight_through
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vae.vae_digits import binary, independent_pixels, mean_bound, train
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0, 0.0])
@@ -149,6 +150,7 @@ def test_categorical_latents_are_used(relaxation: str, measured) -> None:
         "gumbel-softmax-vae", steps=1200, binarization="none", relaxation=relaxation, anneal_rate=1e-3
     )
     model = train(recipe, binary("train"))
+    draws_nearer(model, binary("test"))
     measured(
         "gumbel-softmax-vae",
         f"bound of the hard model on held-out binary digits, nats, {relaxation}; twin: independent pixels",

@@ -11,6 +11,7 @@ import torch
 import gencore
 from gencore.data import digits
 from gencore_gan.semi_supervised.catgan import entropy, entropy_of_mean
+from tests.plugins.default_sampler import draws_nearer
 
 SURE = 50.0
 
@@ -95,6 +96,8 @@ def test_unlabelled_digits_help(measured) -> None:
         model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
         with torch.no_grad():
             figures.append((model.classify(source.x) == source.label).float().mean().item())
+        if weight:
+            draws_nearer(model, source.x)
     measured(
         "catgan",
         "accuracy on held-out digits with 50 labels; the twin has the labels alone",
