@@ -46,7 +46,8 @@ DENSE = {"width": 192, "depth": 3, "num_timesteps": 200}
 @functools.cache
 def trained(prediction: str = "eps") -> gencore.Model:
     """A class-conditional DDPM."""
-    return fitted("ddpm", num_classes=10, label_drop=0.15, prediction=prediction, **DENSE)
+    steps = 1800 if prediction == "eps" else 2500
+    return fitted("ddpm", num_classes=10, label_drop=0.15, prediction=prediction, steps=steps, **DENSE)
 
 
 def untrained() -> gencore.Model:

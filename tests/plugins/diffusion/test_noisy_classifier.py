@@ -30,6 +30,8 @@ from gencore_diffusion.samplers.ideal import ideal_mixture
 from gencore_diffusion.samplers.names import DDIMSampler
 from tests.plugins.diffusion.diffusion_digits import LABELS, fitted, right, trained
 
+pytestmark = pytest.mark.xdist_group("ddpm-digits")  # its tests share what they train
+
 SMALL = DenseConfig(hidden=16, layers=1)
 
 
