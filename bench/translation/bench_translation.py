@@ -1,13 +1,20 @@
-"""Translators: a training step against a plain loop around the same layers, and a large picture by tiles.
+"""Translators: a training step against a plain loop around the same layers, and a large picture by tiles, beside
+spandrel's RRDB network.
 
-A picture's peak memory is that of a process of its own, whole: the library, the network, the picture and its file.
+A large picture's peak memory is that of a process of its own, whole: the library, the network, the picture and its
+file. spandrel is needed: pip install --no-deps spandrel. Its packages are entered without their __init__, which would
+import torchvision.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import resource
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +28,10 @@ import gencore
 from gencore.data import open_source
 from gencore.nn.memory_format import put_channels_last
 from gencore.tiling import tiles, translated_tiles
+from gencore_translation.paired.esrgan import ESRGAN
+from tests.plugins.translation.paired.esrgan_weights import weights
 
-STEPS, MOST = 60, 2 * 2**30
+STEPS, MOST = 40, 2 * 2**30
 
 
 def test_pix2pix_step(race: Any) -> None:
@@ -75,6 +84,81 @@ def test_pix2pix_step(race: Any) -> None:
     )
 
 
+def test_cyclegan_step(race: Any) -> None:
+    """At least the speed of a loop by hand with the same layers, losses, pools and optimisers."""
+    recipe = gencore.recipe("cyclegan", data_shape=(3, 32, 32), steps=STEPS, batch_size=4)
+    photos = open_source("photos", image_size=32)
+
+    def ours() -> torch.Tensor:
+        return next(gencore.Trainer(recipe, photos, cpu=True).fit().translators.parameters()).detach()
+
+    def by_hand() -> torch.Tensor:
+        source = recipe.stages[0].data(photos, None)  # type: ignore[misc]
+        torch.manual_seed(0)
+        model: Any = recipe.model(recipe.config)
+        put_channels_last(model)
+        torch.manual_seed(1)
+        parts = ("translators", "critics")
+        adam = {
+            part: torch.optim.Adam(getattr(model, part).parameters(), lr=2e-3, betas=(0.5, 0.999), fused=True)
+            for part in parts
+        }
+        pools: list[dict[int, torch.Tensor]] = [{}, {}]
+        batches = gencore.data.Batches(source, recipe.batch_size, seed=0)
+        for step in range(STEPS):
+            real = batches[step]["x"], batches[step]["x_b"]
+            for part in parts:
+                model.translators.requires_grad_(part == "translators")
+                model.critics.requires_grad_(part == "critics")
+                adam[part].zero_grad()
+                if part == "translators":
+                    translators_loss(model, real).backward()
+                else:
+                    critics_loss(model, real, pools, step).backward()
+                adam[part].step()
+        return next(model.translators.parameters()).detach()
+
+    expected = by_hand()
+    race(
+        "Translation",
+        f"cyclegan 32x32, {STEPS} iterations of batch 4",
+        {"gencore.Trainer": ours, "hand-written loop": by_hand},
+        error=lambda weight: (weight - expected).abs().max(),
+        error_unit="max abs difference of a weight",
+        tests="tests/plugins/translation/unpaired/test_cyclegan.py",
+    )
+
+
+def translators_loss(model: Any, real: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """The game on least squares, and ten times the cycles."""
+    fake = [model.translators[to](real[1 - to]) for to in (0, 1)]
+    back = [model.translators[to](fake[1 - to]) for to in (0, 1)]
+    game = [0.5 * (model.critics[to](fake[to]) - 1).square().mean() for to in (0, 1)]
+    cycle = [F.l1_loss(back[to], real[to]) for to in (0, 1)]
+    return game[0] + game[1] + 10 * (cycle[0] + cycle[1])
+
+
+def critics_loss(
+    model: Any, real: tuple[torch.Tensor, torch.Tensor], pools: list[dict[int, torch.Tensor]], step: int
+) -> torch.Tensor:
+    """Least squares, against new translations or, half of the time, one of the last 50."""
+    with torch.no_grad():
+        fake = [model.translators[to](real[1 - to]) for to in (0, 1)]
+    total = torch.zeros(())
+    for to in (0, 1):
+        shown = fake[to]
+        old = torch.randint(50, (len(shown),))
+        swap = torch.rand(len(shown)) < 0.5
+        if 4 * step >= 50:
+            shown = torch.stack([pools[to][int(j)] if s else x for j, s, x in zip(old, swap, shown, strict=True)])
+        loss = 0.5 * (model.critics[to](real[to]) - 1).square().mean() + 0.5 * model.critics[to](shown).square().mean()
+        total = total + 0.5 * loss
+    for pool, made in zip(pools, fake, strict=True):
+        for place, picture in enumerate(made, 4 * step):
+            pool[place % 50] = picture
+    return total
+
+
 @pytest.mark.parametrize("tile", [64, 128])
 def test_tiles_against_the_whole(tile: int, race: Any) -> None:
     """What the overlap costs, and saves in memory; the numbers are the same."""
@@ -100,6 +184,50 @@ def test_tiles_against_the_whole(tile: int, race: Any) -> None:
         error=lambda made: (made - expected).abs().max(),
         error_unit="max abs difference of a pixel",
         tests="tests/cli/test_translate.py",
+    )
+
+
+def spandrels(scale: int) -> torch.nn.Module:
+    """Its RRDB network, of the weights by the formula."""
+    for name in ("spandrel", "spandrel.architectures"):
+        if name in sys.modules:
+            continue
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        module = types.ModuleType(name)
+        module.__path__ = list(spec.submodule_search_locations or ())
+        sys.modules[name] = module
+    described = importlib.import_module("spandrel.architectures.ESRGAN").ESRGANArch().load(weights(scale))
+    net: torch.nn.Module = described.model.eval()
+    return net
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_rrdb_against_spandrel(tile: int, race: Any) -> None:
+    """The bar: spandrel at 1.0 of our time, or more, and our memory no more than its own. spandrel cuts no pictures:
+    beside tiles it is given the same pieces."""
+    ours: Any = ESRGAN.from_published(weights(4))
+    theirs, x = spandrels(4), torch.rand(3, 128, 128) * 2 - 1
+
+    def by(translate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], torch.Tensor]:
+        @torch.no_grad()
+        def run() -> torch.Tensor:
+            canvas = torch.empty(3, 512, 512)
+            for _, top, left, piece in translated_tiles(translate, x, tiles(x, tile, ours.tiling)):
+                canvas[:, top : top + piece.shape[1], left : left + piece.shape[2]] = piece
+            return canvas
+
+        return run
+
+    contestants = {"gencore": by(ours.translate), "spandrel": by(lambda x: (2 * theirs((x + 1) / 2) - 1).clamp(-1, 1))}
+    expected = contestants["spandrel"]()
+    race(
+        "Translation",
+        f"RRDB x4 of 128x128, {f'tiles of {tile}' if tile else 'whole'}",
+        contestants,
+        error=lambda made: (made - expected).abs().max(),
+        error_unit="max abs difference of a pixel",
+        tests="tests/plugins/translation/paired/test_esrgan.py",
     )
 
 
