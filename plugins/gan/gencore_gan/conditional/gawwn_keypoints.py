@@ -37,7 +37,7 @@ from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
 from gencore_gan.conditional.gan_cls import JointEmbedding, TextEncoder, told_tokens
-from gencore_gan.conditional.gawwn import PlacedGame
+from gencore_gan.conditional.gawwn import Placed, PlacedGame
 
 SYSTEM = SystemSpec(
     name="gawwn-keypoints",
@@ -232,7 +232,7 @@ class PosingGAN(Model):
 
     def judge(self, x: Tensor, *, condition: Tensor | None = None, points: Tensor | None = None) -> Tensor:
         """Pictures, sentences (N, length), points (N, K, 3) in pixels, None for none seen -> logits (N,)."""
-        places = self._checked(self.unplaced(len(x), x) if points is None else points, len(x))
+        places = self.checked(self.unplaced(len(x), x) if points is None else points, len(x))
         judged: Tensor = self.critic(x, self.text(told_tokens(condition)), places)
         return judged
 
@@ -243,13 +243,14 @@ class PosingGAN(Model):
     def centred(self, points: Tensor) -> Tensor:
         """Points (N, K, 3) in pixels -> x and y from -1 to 1, all 0 where not seen. Raises GencoreError for wrong
         ones."""
-        checked = self._checked(points, len(points))
+        checked = self.checked(points, len(points))
         return torch.cat([2 * checked[..., :2] / self._sides(points) - 1, points[..., 2:]], 2) * points[..., 2:]
 
     def _sides(self, like: Tensor) -> Tensor:
         return like.new_tensor([self.config.data_shape[2], self.config.data_shape[1]])
 
-    def _checked(self, points: Tensor, n: int) -> Tensor:
+    def checked(self, points: Tensor, n: int) -> Tensor:
+        """Points (n, K, 3) in pixels as they are. Raises GencoreError for others."""
         _, height, width = self.config.data_shape
         expected = (n, self.config.points, 3)
         most = points.new_tensor([width, height, 1]) + 1e-3
@@ -270,6 +271,10 @@ class PosedGame(PlacedGame):
     """
 
     key, column = "keypoints", "keypoints"
+
+    def _placed(self, model: Any, batch: Mapping[str, Tensor]) -> Placed:
+        model.checked(self.places_of(batch), len(batch["x"]))
+        return super()._placed(model, batch)
 
 
 class PointGame(Objective):

@@ -92,6 +92,8 @@ def test_wrong_points_are_refused() -> None:
         PosedGame(wrong_weight=0.5, critic_sees=True).loss(
             model, "critic", {"x": BATCH["x"], "tokens": BATCH["tokens"]}
         )
+    with pytest.raises(GencoreError, match="--set points"):
+        PosedGame(wrong_weight=0.5, critic_sees=True).loss(small(points=3), "critic", BATCH)
     for sizes in ({"data_shape": (3, 18, 18)}, {"points": 0}):
         with pytest.raises(GencoreError, match=next(iter(sizes))):
             small(**sizes)
