@@ -9,6 +9,7 @@ import csv
 import shlex
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import uvicorn
 
 from gencore.explorer.server import create_app
 from gencore.explorer.serving import listening
+from gencore.explorer.views.runs import SECONDS
 from tests.explorer.conftest import Explorer
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs the extra browser: pip install playwright")
@@ -202,6 +204,13 @@ def test_two_browsers_at_once(watched: Watched, chromium: Any, address: str, exp
 
 
 def test_a_run_is_looked_at_again_by_itself(watched: Watched, explorer: Explorer) -> None:
+    """Also where an answer takes longer than the seconds between two looks."""
+
+    def slow(route: Any) -> None:
+        time.sleep(SECONDS + 1)
+        route.continue_()
+
+    watched.page.route("**/curves/result", slow)
     page = watched.open(explorer.address("run", "curves"))
     watched.picture()
     with page.expect_response(lambda answer: answer.url.endswith("/curves/result"), timeout=WAIT) as answer:
