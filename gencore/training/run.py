@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from gencore.conditions import Image
+from gencore.conditions import ClassLabel, Image
 from gencore.errors import GencoreError, NonFiniteError, PluginError
 from gencore.paths import user_path
 from gencore.training import directory
@@ -38,6 +38,7 @@ def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
     from gencore.registry import default_registry
 
     known = arguments(default_registry().resolve(settings.system, "recipe"))
+    _check_column(settings, known, source)
     overrides = {name: value for name, value in from_data(known, source).items() if name in known}
     for name in ("steps", "batch_size"):
         if getattr(settings, name) is not None:
@@ -45,6 +46,22 @@ def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
     made = recipe(settings.system, **overrides | parse_overrides(settings.set))
     _check_loadable(made)
     return made if initial is None else _fitted(made, initial, settings)
+
+
+def _check_column(settings: RunSettings, known: Mapping[str, Any], source: Any) -> None:
+    """Raise GencoreError where a column was asked for, and the system would take the folders' classes in its place."""
+    from gencore.data.source import conditions_of
+
+    kinds = [kind for kind in conditions_of(source) if not isinstance(kind, ClassLabel)]
+    if settings.condition in (None, "none") or not kinds or "num_classes" not in known:
+        return
+    taken = known["condition"].default if "condition" in known else None
+    if not any(isinstance(taken, type(kind)) for kind in kinds):
+        raise GencoreError(
+            f"--condition {settings.condition} gives {', '.join(type(kind).__name__ for kind in kinds)}, and "
+            f"{settings.system} is conditioned on classes, which are folders. Leave it out, or take a system that is "
+            "conditioned on such columns (docs/conditional.md)."
+        )
 
 
 def _check_loadable(made: Any) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gencore.cli.app import app
+from gencore.conditions import Attributes, ClassLabel
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 from gencore.training import run
@@ -307,3 +308,11 @@ def test_what_could_not_be_loaded_again_is_not_trained(monkeypatch: pytest.Monke
     monkeypatch.setattr(api, "recipe", lambda *names, **options: made)
     with pytest.raises(PluginError, match=r"does not come back from config.json as it is: .*latent_dim"):
         run.make_recipe(RunSettings(system="gan"), source)
+
+
+def test_a_column_beside_class_folders_is_refused_where_the_classes_would_be_taken() -> None:
+    kinds = (Attributes(names=("red",)), ClassLabel(count=2))
+    source: Any = SimpleNamespace(shape=(1, 8, 8), num_classes=2, conditions=kinds, name="folder")
+    with pytest.raises(GencoreError, match="--condition red gives Attributes, and cgan is conditioned on classes"):
+        run.make_recipe(RunSettings(system="cgan", condition="red"), source)
+    assert run.make_recipe(RunSettings(system="cgan"), source).config.num_classes == 2
