@@ -156,6 +156,7 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     import gencore.data
     from gencore.training import trainer
     from gencore.training.callbacks import Checkpoints, GracefulStop, MetricsLog, ProgressBar, SampleGrids
+    from gencore.training.trajectory import Trajectory
 
     class CaughtError(Exception):
         pass
@@ -199,10 +200,11 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     assert recipe.stages[0].steps == 3
     callbacks = {type(callback): callback for callback in options.pop("callbacks")}
     assert options == {"seed": 4, "accumulation": 10, "precision": "bf16", "compile": True, "shard": True}
-    assert list(callbacks) == [MetricsLog, ProgressBar, GracefulStop, Checkpoints, SampleGrids]
+    assert list(callbacks) == [MetricsLog, ProgressBar, GracefulStop, Checkpoints, SampleGrids, Trajectory]
     assert (callbacks[MetricsLog].every, callbacks[MetricsLog].trackers) == (8, True)
     assert callbacks[ProgressBar].quiet
     assert (callbacks[SampleGrids].every, callbacks[SampleGrids].seed) == (7, 4)
+    assert callbacks[Trajectory].every == 7
     assert (callbacks[Checkpoints].every, callbacks[Checkpoints].keep) == (6, 9)
     source.shape = (500,)
     with pytest.raises(CaughtError) as caught:
