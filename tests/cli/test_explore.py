@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 import subprocess
@@ -25,7 +26,9 @@ from tests.cli.running import run
 def serving(*words: str) -> Iterator[str]:
     """The address that the command prints."""
     command = [sys.executable, "-m", "gencore", "explore", "dcgan-mnist", "--port", "0", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A test run in the background has SIGINT ignored, and its children inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         try:
             assert process.stdout is not None
             found = re.fullmatch(r"Open (http://\S+)\n", process.stdout.readline())
