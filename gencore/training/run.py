@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from gencore.conditions import ClassLabel, Image
+from gencore.conditions import Attributes, Image, Tokens
 from gencore.errors import GencoreError, NonFiniteError, PluginError
 from gencore.paths import user_path
 from gencore.training import directory
@@ -52,7 +52,7 @@ def _check_column(settings: RunSettings, known: Mapping[str, Any], source: Any) 
     """Raise GencoreError where a column was asked for, and the system would take the folders' classes in its place."""
     from gencore.data.source import conditions_of
 
-    kinds = [kind for kind in conditions_of(source) if not isinstance(kind, ClassLabel)]
+    kinds = [kind for kind in conditions_of(source) if isinstance(kind, Attributes | Tokens)]
     if settings.condition in (None, "none") or not kinds or "num_classes" not in known:
         return
     taken = known["condition"].default if "condition" in known else None

@@ -27,6 +27,8 @@ SMALLER = {
     "0, 64)": "0, 4)",
     "(64,)": "(4,)",
     "steps=50": "steps=3",
+    "steps=300": "steps=3",
+    "steps=400": "steps=3",
     "game_steps=2000": "game_steps=2",
     "points_steps=3000": "points_steps=2",
     "pretraining_steps=300": "pretraining_steps=1",
