@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import strategies as st
 
 from gencore.errors import GencoreError
@@ -69,30 +71,42 @@ def test_the_harness_sees(
 
 
 def as_nobody(part: Callable[[Fuzzing, Path, int], None], count: int) -> list[Any]:
-    """The rows of a part that another user runs, in a fork; what it imports has been imported."""
+    """The rows of a part that another user runs, in a process of a fork server: a fork of this one, which has computed,
+    may hang for ever."""
     with tempfile.TemporaryDirectory() as shared:  # pytest's own folders are closed to other users
         os.chmod(shared, 0o777)
-        reading, writing = os.pipe()
-        if (child := os.fork()) == 0:
-            rows: Any = "it ended before its end"
-            try:
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-                run = Fuzzing(seed=2)
-                part(run, Path(shared, "root"), count)
-                rows = run.rows
-            except BaseException as error:
-                rows = repr(error)
-            finally:
-                os.write(writing, json.dumps(rows).encode())
-                os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as answer:
-            rows = json.load(answer)
-        os.waitpid(child, 0)
-        assert isinstance(rows, list), rows
-        return rows
+        server = multiprocessing.get_context("forkserver")
+        process = server.Process(target=_become_nobody, args=(part, count, shared))
+        process.start()
+        process.join(300)
+        hung = process.is_alive()
+        process.kill()
+        assert not hung, "it did not end within 300 seconds"
+        rows = json.loads(Path(shared, "rows.json").read_text())
+    assert isinstance(rows, list), rows
+    return rows
+
+
+def _become_nobody(part: Callable[[Fuzzing, Path, int], None], count: int, shared: str) -> None:
+    """Run the part as another user, for whom Python's own folders may be closed: once as root before, so that what it
+    imports has been imported."""
+    torch.set_num_threads(1)
+    rows: Any = "it ended before its end"
+    answer = os.open(Path(shared, "rows.json"), os.O_CREAT | os.O_WRONLY)
+    try:
+        with tempfile.TemporaryDirectory() as own:
+            part(Fuzzing(seed=2), Path(own, "root"), count)
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        run = Fuzzing(seed=2)
+        part(run, Path(shared, "root"), count)
+        rows = run.rows
+    except BaseException as error:
+        rows = repr(error)
+    finally:
+        os.write(answer, json.dumps(rows).encode())
+        os._exit(0)
 
 
 @pytest.mark.parametrize(
