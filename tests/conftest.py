@@ -26,6 +26,13 @@ from gencore_hub.atomic import atomic_write
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Whatever an earlier test's library has left: on busy cores OpenMP's threads wait for each other by spinning, and
+    everything after it takes many times as long."""
+    torch.set_num_threads(1)
+
+
 class Measured:
     """Holds a behaviour test's figure and its ablated twin's against one bar, and keeps them for docs/zoo.md."""
 

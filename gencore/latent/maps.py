@@ -37,13 +37,17 @@ def latent_map(z: Tensor, *, method: Method = "pca", seed: int = 0) -> Tensor:
         return pca(z, 2)
     check(method in ("tsne", "umap"), "method", method, '"code", "pca", "tsne" or "umap"')
     check(len(z) >= 10, "the number of codes", len(z), f"at least 10 for {method}")
-    if method == "tsne":
-        manifold = from_eval("sklearn.manifold", "scikit-learn")
-        reducer = manifold.TSNE(perplexity=min(30.0, (len(z) - 1) / 3), random_state=seed)
-    else:
-        umap = from_eval("umap", "umap-learn")
-        reducer = umap.UMAP(n_neighbors=min(15, len(z) - 1), random_state=seed, n_jobs=1)
-    return torch.from_numpy(reducer.fit_transform(z.float().numpy())).float()
+    threads = torch.get_num_threads()
+    try:
+        if method == "tsne":
+            manifold = from_eval("sklearn.manifold", "scikit-learn")
+            reducer = manifold.TSNE(perplexity=min(30.0, (len(z) - 1) / 3), random_state=seed)
+        else:
+            umap = from_eval("umap", "umap-learn")
+            reducer = umap.UMAP(n_neighbors=min(15, len(z) - 1), random_state=seed, n_jobs=1)
+        return torch.from_numpy(reducer.fit_transform(z.float().numpy())).float()
+    finally:
+        torch.set_num_threads(threads)  # numba, under umap, sets OpenMP's for all, to the number of cores
 
 
 def pca(z: Tensor, count: int) -> Tensor:

@@ -78,6 +78,7 @@ def test_umap_keeps_neighbours() -> None:
     """Where umap-learn is installed."""
     pytest.importorskip("umap")
     places = latent_map(TEST["x"].flatten(1), method="umap")
+    assert torch.get_num_threads() == 1, "torch's threads are not umap's affair"
     assert trust(places, TEST["x"]) > 0.93
 
 
