@@ -51,19 +51,26 @@ class Watched:
         self.page.goto(self.address + path)
         return self.page
 
+    def until(self, function: str, argument: Any = None) -> None:
+        """Ask again and again. Playwright's wait_for_function evaluates text in the page, which forbids it."""
+        end = time.monotonic() + WAIT / 1000
+        while not self.page.evaluate(function, argument):
+            assert time.monotonic() < end, function
+            self.page.wait_for_timeout(50)
+
     def picture(self) -> str:
         """The address of the picture shown, once it is loaded."""
         image = self.page.locator("#result img").first
         image.wait_for()
-        self.page.wait_for_function("document.querySelector('#result img').naturalWidth > 8")
+        self.until("() => document.querySelector('#result img')?.naturalWidth > 8")
         return str(image.get_attribute("src"))
 
     def changed(self, before: str) -> str:
         """The address of the picture that comes after another one."""
-        self.page.wait_for_function(
+        self.until(
             "before => { const image = document.querySelector('#result img');"
             " return image && image.getAttribute('src') !== before && image.naturalWidth > 8; }",
-            arg=before,
+            before,
         )
         return self.picture()
 
