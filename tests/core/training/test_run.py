@@ -20,6 +20,7 @@ from gencore.paths import user_path
 from gencore.training import run
 from gencore.training import settings as settings_module
 from gencore.training.run import RunSettings
+from gencore.training.trajectory import Trajectory
 
 COUNT = st.integers(1, 10**6)
 WORD = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1)
@@ -156,7 +157,6 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     import gencore.data
     from gencore.training import trainer
     from gencore.training.callbacks import Checkpoints, GracefulStop, MetricsLog, ProgressBar, SampleGrids
-    from gencore.training.trajectory import Trajectory
 
     class CaughtError(Exception):
         pass
