@@ -63,8 +63,9 @@ def read_page(spec: SystemSpec) -> Page:
     meanings = _meanings(ast.get_docstring(found) or "")
     arguments: list[Argument] = []
     for parameter, default in zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True):
-        if parameter.arg == "config" and isinstance(default, ast.Call):
-            arguments += _config_fields(default, tree, meanings)
+        config, home = _value(default, tree)
+        if parameter.arg == "config" and isinstance(config, ast.Call):
+            arguments += _config_fields(config, home, meanings)
         else:
             kind = _kind(parameter.annotation, tree)
             arguments.append(_argument(parameter.arg, kind, default, meanings, of_model=False))
@@ -92,6 +93,15 @@ def source_of(module: str) -> tuple[Path, ast.Module]:
             statement.module = importlib.util.resolve_name(f"{dots}{statement.module or ''}", package)
             statement.level = 0
     return path, tree
+
+
+def _value(default: ast.expr | None, tree: ast.Module) -> tuple[ast.expr | None, ast.Module]:
+    """A default, or what the name that it is was assigned, with the module that says so."""
+    if isinstance(default, ast.Name):
+        found, home = find_definition(default.id, tree)
+        if isinstance(found, ast.Assign):
+            return found.value, home
+    return default, tree
 
 
 def _argument(name: str, kind: str, default: ast.expr | None, meanings: dict[str, str], *, of_model: bool) -> Argument:

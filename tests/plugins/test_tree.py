@@ -22,3 +22,11 @@ def test_every_page_has_a_test_file_of_its_name() -> None:
         if not mirrored.is_file():
             missing.append(f"{spec.name}: {mirrored.relative_to(ROOT)}")
     assert not missing
+
+
+def test_the_fields_of_every_config_are_listed_and_not_the_config() -> None:
+    """So that gencore info says what --set takes, also where a recipe names its default config."""
+    unlisted = [
+        spec.name for spec in list_systems() if any(argument.name == "config" for argument in read_page(spec).arguments)
+    ]
+    assert not unlisted
