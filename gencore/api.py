@@ -59,11 +59,16 @@ def _fields(config: Any, path: tuple[str, ...]) -> dict[str, Argument]:
 
 def recipe(name: str, **overrides: Any) -> Recipe:
     """The recipe of system `name`; `overrides` are fields of its model's config and arguments of its training
-    (`gencore info NAME` lists them), or `config`, the model's config whole.
+    (`gencore info NAME` lists them), or `config`, the model's config whole. With a `data_shape` the defaults are those
+    for such data, where the system says so.
 
     Raises UnknownNameError for an unknown system, GencoreError for an unknown or unfit argument.
     """
-    function = default_registry().resolve(name, "recipe")
+    registry = default_registry()
+    function = registry.resolve(name, "recipe")
+    shape = overrides.get("data_shape")
+    if registry.owner(name)[1].sized and isinstance(shape, tuple | list) and "config" not in overrides:
+        overrides = registry.resolve(name, "sized")(tuple(shape), overrides) | overrides
     made = function(**_decoded(f"The recipe of {name!r}", function, overrides))
     if not isinstance(made, Recipe):
         raise GencoreError(f"The recipe of {name!r} returned a {type(made).__name__}; expected a gencore.Recipe.")

@@ -46,19 +46,21 @@ class Argument:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page's file, its docstring (paper, equations, deviations), and what its recipe takes."""
+    """A page's file, its docstring (paper, equations, deviations), and what its recipe takes; `sized`: what it says of
+    other defaults for larger data."""
 
     path: Path
     docstring: str
     arguments: tuple[Argument, ...]
+    sized: str = ""
 
 
 def read_page(spec: SystemSpec) -> Page:
     """The page of a system. Raises PluginError where its source cannot be read."""
     module, _, function = spec.recipe.partition(":")
     path, tree = source_of(module)
-    found = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function), None)
-    if found is None:
+    found, _ = find_definition(function, tree)
+    if not isinstance(found, ast.FunctionDef):
         raise PluginError(f"System {spec.name!r}: there is no function {function} in {path}.")
     meanings = _meanings(ast.get_docstring(found) or "")
     arguments: list[Argument] = []
@@ -69,7 +71,15 @@ def read_page(spec: SystemSpec) -> Page:
         else:
             kind = _kind(parameter.annotation, tree)
             arguments.append(_argument(parameter.arg, kind, default, meanings, of_model=False))
-    return Page(path=path, docstring=ast.get_docstring(tree) or "", arguments=tuple(arguments))
+    docstring = ast.get_docstring(tree) or ""
+    return Page(path=path, docstring=docstring, arguments=tuple(arguments), sized=_sized(spec.sized))
+
+
+def _sized(target: str) -> str:
+    """What the function of that name says, "" where there is none."""
+    module, _, name = target.partition(":")
+    found = find_definition(name, source_of(module)[1])[0] if module else None
+    return " ".join((ast.get_docstring(found) or "").split()) if isinstance(found, ast.FunctionDef) else ""
 
 
 @functools.cache

@@ -165,7 +165,7 @@ class Registry:
         return plugin, spec
 
     def resolve(self, name: str, field: str) -> Any:
-        """Import the `model` or `recipe` of system `name`.
+        """Import the `model`, `recipe` or `sized` of system `name`.
 
         Raises PluginError where the import fails, with the command that installs what is missing.
         """

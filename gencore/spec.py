@@ -54,6 +54,8 @@ class SystemSpec:
       twice-differentiable   a gradient penalty may go through `judge`
       exact-data-parallel    one step of n processes on batches of B equals one step of one process on n B
       conditional            takes a class label as condition
+    `sized`: a function, on the page or as "module:name", sized(data_shape, given) -> what the recipe's defaults are for
+    data of that shape, where they differ; `given`: the arguments that the user gave, which win.
     `tiny`: recipe arguments of a version that trains a step in milliseconds, for the conformance suite.
     `page`: the module that holds it, "" where the spec was written by hand.
     """
@@ -64,6 +66,7 @@ class SystemSpec:
     paper: Paper
     model: str
     recipe: str
+    sized: str = ""
     roles: tuple[str, ...]
     traits: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
@@ -76,7 +79,7 @@ class SystemSpec:
             raise GencoreError(
                 f"System name {self.name!r} is not valid: use lower-case letters and digits joined by single hyphens."
             )
-        for field, target in (("model", self.model), ("recipe", self.recipe)):
+        for field, target in (("model", self.model), ("recipe", self.recipe), ("sized", self.sized or "none")):
             if not _TARGET.fullmatch(target):
                 raise GencoreError(
                     f'System {self.name!r}: {field} is {target!r}; expected "Name", or "package.module:Name".'
@@ -160,8 +163,9 @@ def _read_page(file: Path, package: str, folder: Path, family: str) -> SystemSpe
         raise PluginError(f"{file}, line {first + 1}: SYSTEM cannot be read without running it: {error}") from error
     assert isinstance(spec, SystemSpec)
     page = ".".join((package, *file.relative_to(folder).with_suffix("").parts))
+    recipe, sized = _absolute(spec.recipe, page), spec.sized and _absolute(spec.sized, page)
     return dataclasses.replace(
-        spec, family=family, page=page, model=_absolute(spec.model, page), recipe=_absolute(spec.recipe, page)
+        spec, family=family, page=page, model=_absolute(spec.model, page), recipe=recipe, sized=sized
     )
 
 

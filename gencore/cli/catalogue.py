@@ -90,7 +90,7 @@ def info(
         described = dataclasses.asdict(spec) | {"distribution": plugin.distribution, "path": str(page.path)}
         described["arguments"] = {a.name: _literal(a.default) for a in page.arguments}
         described["meanings"] = {a.name: a.meaning for a in page.arguments}
-        described["metrics"] = metrics
+        described["metrics"], described["larger_data"] = metrics, page.sized
         say(json.dumps(described | {"docstring": page.docstring}, indent=1, default=str))
         return
     say(f"{spec.name}: {spec.summary}\n{spec.paper.title}\n{spec.paper}")
@@ -103,6 +103,8 @@ def info(
         rows = [(a.name, a.kind, a.default, a.meaning) for a in page.arguments if a.of_model == of_model]
         if rows:
             print_rows(title, ("name", "type", "default", "meaning"), rows, False)
+    if page.sized:
+        say(f"Other defaults for larger data: {page.sized}\n")
     logged = [*metrics.items(), ("heldout/PHASE", OF_HELD_OUT)]
     print_rows("Training log (PHASE/name in metrics.jsonl)", ("name", "meaning, and which way is good"), logged, False)
 

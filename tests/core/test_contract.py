@@ -31,7 +31,7 @@ FIELDS = {
     gencore.Stage: "objective phases steps name data begin frozen",
     gencore.Recipe: "name model config stages batch_size data ema",
     gencore.EMA: "decay parts name",
-    gencore.SystemSpec: "name family summary paper model recipe roles traits claims tiny requires_api page",
+    gencore.SystemSpec: "name family summary paper model recipe sized roles traits claims tiny requires_api page",
     gencore.Family: "name summary systems extra data",
 }
 

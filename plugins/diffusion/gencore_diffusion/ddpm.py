@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gencore import EMA, ModelConfig, Paper, Recipe, Sampler, SystemSpec
 from gencore.config import check
-from gencore_diffusion.networks.build import NetworkConfig, NetworkName, build_network, network_config
+from gencore_diffusion.networks.build import NetworkConfig, NetworkName, build_network, for_pictures, network_config
 from gencore_diffusion.networks.unet import UNetConfig
 from gencore_diffusion.parts import schedules
 from gencore_diffusion.parts.denoiser import Denoiser
@@ -43,6 +43,7 @@ SYSTEM = SystemSpec(
     ),
     model="DDPM",
     recipe="ddpm",
+    sized="sized",
     roles=("sampler",),
     claims=("compiles", "conditional"),
     tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8, "num_timesteps": 20},
@@ -159,6 +160,14 @@ class DDPM(Denoiser):
         """DDIM in 50 steps, x0 clamped to [-1, 1] where the data are images."""
         clip = 1.0 if len(self.data_shape) == 3 else None
         return DDIMSampler(steps=min(50, self.config.num_timesteps), clip=clip)
+
+
+def sized(data_shape: tuple[int, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """For pictures whose sides are 24 and more and multiples of 4 the cosine schedule, v-prediction, a U-Net of three
+    levels of 16, 32 and 32 channels, 5,000 iterations of batches of 32 (a quarter of an hour); from 48 pixels on twice
+    the channels on patches of 2 x 2, from 96 on of 4 x 4."""
+    network = for_pictures(data_shape, given)
+    return network and {**network, "schedule": "cosine", "prediction": "v"}
 
 
 def ddpm(

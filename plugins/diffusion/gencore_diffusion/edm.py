@@ -38,6 +38,7 @@ SYSTEM = SystemSpec(
     ),
     model="EDM",
     recipe="edm",
+    sized="gencore_diffusion.networks.build:for_pictures",
     roles=("sampler",),
     claims=("compiles", "conditional"),
     tiny={"data_shape": (1, 8, 8), "width": 8, "batch_size": 8},
@@ -128,6 +129,8 @@ def edm(
     network: NetworkName = "unet",
     width: int = 32,
     depth: int = 1,
+    levels: int = 2,
+    patch_size: int | None = None,
     sigma_data: float = 0.5,
     p_mean: float = -1.2,
     p_std: float = 1.2,
@@ -135,14 +138,15 @@ def edm(
     learning_rate: float = 5e-4,
     ema_half_life: float = 500.0,
 ) -> Recipe:
-    """`width` and `depth`: see networks.network_config. `sigma_data`: the data's standard deviation."""
+    """`width`, `depth`, `levels` and `patch_size`: see networks.network_config. `sigma_data`: the data's standard
+    deviation."""
     check_label_drop(num_classes, label_drop)
     return Recipe(
         name="edm",
         model=EDM,
         config=EDMConfig(
             data_shape=data_shape,
-            network=network_config(network, width=width, depth=depth),
+            network=network_config(network, width=width, depth=depth, levels=levels, patch_size=patch_size),
             sigma_data=sigma_data,
             p_mean=p_mean,
             p_std=p_std,

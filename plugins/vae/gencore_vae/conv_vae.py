@@ -8,6 +8,10 @@ next to the latent.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from gencore import Paper, Recipe, SystemSpec
 from gencore_vae.parts.networks import VAEConfig
 from gencore_vae.vae import VAE, VariationalBound, one_player
@@ -23,11 +27,17 @@ SYSTEM = SystemSpec(
     ),
     model="VAE",
     recipe="conv_vae",
+    sized="sized",
     roles=("encoder", "generator", "sampler"),
     traits=("reconstruct", "bound"),
     claims=("compiles",),
     tiny={"data_shape": (1, 8, 8), "latent_dim": 3, "width": 4, "batch_size": 8},
 )
+
+
+def sized(data_shape: tuple[int, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """From 4096 numbers an example on (64 x 64 pixels, or 37 x 37 in colour) 64 latents."""
+    return {"latent_dim": 64} if math.prod(data_shape) >= 4096 else {}
 
 
 def conv_vae(

@@ -10,6 +10,7 @@ Deviations: Adam where the paper has Adagrad; two hidden layers of LeakyReLU whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ SYSTEM = SystemSpec(
     ),
     model="VAE",
     recipe="vae",
+    sized="sized",
     roles=("encoder", "generator", "sampler"),
     traits=("reconstruct", "bound"),
     claims=("compiles",),
@@ -123,6 +125,14 @@ def one_player(objective: Objective, *, steps: int, learning_rate: float, parts:
     """One stage, one phase "autoencoder", Adam."""
     phase = Phase(name="autoencoder", parts=parts, optimizer=Adam(learning_rate=learning_rate))
     return (Stage(objective=objective, phases=(phase,), steps=steps),)
+
+
+def sized(data_shape: tuple[int, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """From 512 numbers an example on 16 latents and two layers of 512; from 4096 on 64 latents."""
+    numbers = math.prod(data_shape)
+    if numbers < 512:
+        return {}
+    return {"latent_dim": 16 if numbers < 4096 else 64, "hidden": (512, 512)}
 
 
 def vae(
