@@ -25,10 +25,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gencore
-from gencore.cli.writing import kind_of
 from gencore.data import open_source
 from gencore.data.images import grid
 from gencore.errors import GencoreError
+from gencore.kinds import kind_of
 from gencore.latent.codes import encode_all
 from gencore.latent.maps import latent_map, scatter
 from gencore.pages import read_page

@@ -36,7 +36,7 @@ class Card:
         system, family: as in `config.json`.
         summary: one sentence or two.
         license: of the weights, as the Hub abbreviates it ("apache-2.0"); "" where nobody has stated one.
-        pipeline_tag: the Hub's task, such as "unconditional-image-generation".
+        pipeline_tag: the Hub's task, such as "unconditional-image-generation"; "" where it has none.
         paper, arxiv: title and id of the paper; "" if there is none.
         data: what it was trained on, and the data's licence.
         command: the exact training command.
@@ -105,14 +105,15 @@ def renamed(text: str, name: str) -> str:
         return text
     old = ast.literal_eval(lines[loads[0]][len(_LOAD) : -1])
     end = lines.index("## Data") if "## Data" in lines else len(lines)
-    shell = shown(f"gencore sample {shlex.quote(old)} ")
+    shell = re.compile(rf"gencore \w+ {re.escape(shown(shlex.quote(old)))}(?= )")
     for place, line in enumerate(lines[:end]):
         if place == loads[0]:
             lines[place] = f"{_LOAD}{name!r})"
         elif line == f"# {_plain(old)}":
             lines[place] = f"# {_plain(name)}"
-        elif line.startswith(shell):
-            lines[place] = f"gencore sample {shlex.quote(name)} {line.removeprefix(shell)}"
+        elif found := shell.match(line):
+            verb = found[0].split(" ")[1]
+            lines[place] = f"gencore {verb} {shlex.quote(name)}{line[found.end() :]}"
     return "\n".join(lines)
 
 
@@ -137,7 +138,7 @@ def _front_matter(card: Card) -> str:
         "---",
         'library_name: "gencore"',
         *([f"license: {yaml_string(card.license)}"] if card.license else []),
-        f"pipeline_tag: {yaml_string(card.pipeline_tag)}",
+        *([f"pipeline_tag: {yaml_string(card.pipeline_tag)}"] if card.pipeline_tag else []),
         "tags:",
         *[f"- {yaml_string(tag)}" for tag in dict.fromkeys(tags)],
         "---",

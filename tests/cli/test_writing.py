@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
-from gencore.cli.writing import kind_of
 from gencore.data.sources.midi import read_notes
 from gencore.data.sources.volumes import three_views
 from gencore.data.toys.grammar import grammar
+from gencore.kinds import kind_of
 
 
 def run(*arguments: object) -> str:

@@ -170,3 +170,11 @@ def test_a_card_of_other_hands_is_left_as_it_is() -> None:
 
 def test_a_licence_that_nobody_stated_is_not_claimed() -> None:
     assert "license" not in front_matter(render_card(Card(**{**FIELDS, "license": ""})))
+
+
+def test_any_command_gets_the_new_name() -> None:
+    """And a task that the Hub does not have is left out."""
+    fields = {**FIELDS, "name": "mine", "shell": "gencore translate mine picture.png -o mine.png", "pipeline_tag": ""}
+    text = render_card(Card(**fields))
+    assert "gencore translate org/name picture.png -o mine.png" in renamed(text, "org/name")
+    assert "pipeline_tag" not in front_matter(text)

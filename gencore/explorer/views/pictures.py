@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gencore.cli.writing import kind_of
 from gencore.conditions import ClassLabel
 from gencore.explorer import fields
 from gencore.explorer.fields import Field
 from gencore.explorer.views.codes import codes_of
 from gencore.explorer.views.samples import condition_fields
 from gencore.explorer.views.view import View
+from gencore.kinds import kind_of
 
 
 def reconstruct_view(model: Any) -> View | None:

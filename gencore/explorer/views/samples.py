@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gencore.cli.writing import SUFFIX, kind_of
 from gencore.conditions import Attributes, ClassLabel, Condition, Image, Tokens
 from gencore.errors import GencoreError
 from gencore.explorer import fields
 from gencore.explorer.fields import Field
 from gencore.explorer.views.view import View
+from gencore.kinds import SUFFIX, kind_of
 from gencore.samplers import PriorSampler
 
 FAST, SLOW = 64, 16
