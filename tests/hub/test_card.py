@@ -106,7 +106,7 @@ def test_no_text_changes_the_front_matter(name: str, system: str, family: str, l
     expected = {
         "library_name": "gencore",
         **({"license": license} if license else {}),
-        "pipeline_tag": other,
+        **({"pipeline_tag": other} if other else {}),
         "tags": list(dict.fromkeys(["gencore", system, family, "arxiv:1704.00028"])),
     }
     assert front_matter(text) == expected
