@@ -1,4 +1,4 @@
-"""Turn a finished training run on MNIST into a bundled model, measured and with its card.
+"""Turn a finished training run into a bundled model, measured and with its card.
 
     python tools/bundle.py main runs/dcgan-mnist dcgan-mnist --data mnist:path/to/mnist
     python tools/bundle.py remeasure dcgan-mnist --data mnist:path/to/mnist
@@ -18,10 +18,13 @@ import typer
 
 import gencore
 from gencore.cards import card_for
+from gencore.conditions import ClassLabel
 from gencore.data import open_source
 from gencore.evaluation import Options, evaluate, train_classifier
+from gencore.evaluation.pairing import verify_rows
 from gencore.evaluation.reports import Figure
-from gencore.training.callbacks import preview
+from gencore.registry import default_registry
+from gencore.training.callbacks import drawable, preview
 from gencore.training.run import load_settings
 from gencore_hub import Card, Metric, render_card
 from gencore_hub.atomic import atomic_write
@@ -34,24 +37,62 @@ DATA = (
 )
 
 
-def measure(model: Any, data: str, size: int, n: int = 1000) -> list[Metric]:
-    """The figures of gencore evaluate on the whole test set; and of samples, whether a judge sees all classes in them,
-    and those that were asked for."""
+def opened(data: str, model: Any, split: str) -> Any:
+    """A part of the data, pictures of the model's size."""
+    shape = model.config.data_shape
+    return open_source(data, split=split, **({"image_size": shape[-1]} if len(shape) == 3 else {}))
+
+
+def measure(model: Any, data: str, n: int = 1000) -> list[Metric]:
+    """The figures of gencore evaluate on the whole test set; those of gencore verify for an encoder alone; and of
+    samples, whether a judge sees all classes in them, and those that were asked for."""
     torch.set_num_threads(1)
-    train, test = (open_source(data, image_size=size, split=split) for split in ("train", "test"))
-    report = evaluate(model, test, options=Options(n=n, k=20), about={"weights": "as bundled"})
+    train, test = (opened(data, model, split) for split in ("train", "test"))
+    spec = default_registry().owner(model.system)[1]
+    if "translate" in spec.traits:
+        stage = gencore.recipe(model.system).stages[0]
+        test = stage.data(test, model) if stage.data else test
+    if spec.roles == ("encoder",) and not spec.traits:
+        return verified(model, test)
+    if hasattr(model, "translators"):
+        return closed(model, test)
+    report = evaluate(model, test, options=Options(n=n, k=20), about={"weights": "as bundled"}, train=train)
     metrics = [written(figure) for figure in report.figures]
-    if any(figure.name == "precision" for figure in report.figures):
-        judge, seed = train_classifier(train, steps=3000), 1
-        labels = torch.arange(n) % 10 if getattr(model.config, "num_classes", None) else None
-        named = judge(model.sample(n, seed=seed, condition=labels).clamp(-1, 1)).argmax(1)
-        judged = {"judge": f"{judge.name} {judge.fingerprint()}", "n samples": str(n), "seed": str(seed)}
-        if labels is not None:
-            asked = (named == labels).float().mean().item()
-            metrics.append(Metric(name="share classified as asked", value=asked, provenance=judged))
-        share = named.bincount(minlength=10).min().item() / n
-        metrics.append(Metric(name="share of the rarest class", value=share, provenance=judged))
+    if any(figure.name == "precision" for figure in report.figures) and train.num_classes:
+        metrics += judged(model, train, n)
     return metrics
+
+
+def judged(model: Any, train: Any, n: int) -> list[Metric]:
+    """What a classifier sees in n samples."""
+    judge, seed = train_classifier(train, steps=3000), 1
+    labels = torch.arange(n) % 10 if isinstance(model.condition, ClassLabel) else None
+    named = judge(model.sample(n, seed=seed, condition=labels).clamp(-1, 1)).argmax(1)
+    said = {"judge": f"{judge.name} {judge.fingerprint()}", "n samples": str(n), "seed": str(seed)}
+    share = named.bincount(minlength=train.num_classes).min().item() / n
+    metrics = [Metric(name="share of the rarest class", value=share, provenance=said)]
+    if labels is not None:
+        asked = (named == labels).float().mean().item()
+        metrics.insert(0, Metric(name="share classified as asked", value=asked, provenance=said))
+    return metrics
+
+
+def verified(model: Any, test: Any) -> list[Metric]:
+    """Recall at 1 and VAL, with random weights and raw data beside them."""
+    rows = verify_rows(model, test)
+    said = {"n real": str(len(test)), "real split": "test", "pairs": "3000 of one class, 3000 of two"}
+    said |= {f"recall@1, {row.codes}": f"{row.recall:.4g}" for row in rows[1:]}
+    metrics = [Metric(name="recall@1", value=rows[0].recall, provenance=said)]
+    return [*metrics, Metric(name=f"VAL at FAR {rows[0].far:.2g}", value=rows[0].val[0], provenance=said)]
+
+
+def closed(model: Any, test: Any) -> list[Metric]:
+    """How far two translations, there and back, lead from where they began."""
+    x = test.fetch(torch.arange(len(test)))["x"]
+    with torch.no_grad():
+        back = model.translate(model.translate(x, to="b"), to="a")
+    said = {"n real": str(len(x)), "real split": "test", "of": "a translated to b and back; values in [-1, 1]"}
+    return [Metric(name="mean absolute error of the cycle", value=(back - x).abs().mean().item(), provenance=said)]
 
 
 def written(figure: Figure) -> Metric:
@@ -81,7 +122,7 @@ def remeasure(name: str, data: Annotated[str, typer.Option()], n: int = 1000) ->
     """Measure a bundled model again, and write the figures into its card; the weights stay."""
     model: Any = gencore.from_pretrained(WEIGHTS / name)
     card = WEIGHTS / name / "README.md"
-    metrics = measure(model, data, model.config.data_shape[-1], n)
+    metrics = measure(model, data, n)
     atomic_write(card, renewed(card.read_text(encoding="utf-8"), metrics).encode())
 
 
@@ -90,23 +131,23 @@ def main(
     run: Path,
     name: str,
     data: Annotated[str, typer.Option()],
+    about: Annotated[str, typer.Option(help="What the data are, for the card.")] = DATA,
     limitation: Annotated[list[str], typer.Option()] = [],  # noqa: B006
 ) -> None:
     """Measure, and write the model directory."""
     model: Any = gencore.from_pretrained(run)
-    settings, size = load_settings(run), model.config.data_shape[-1]
-    samples = preview(model, open_source(data, image_size=size), 0)
+    settings, source = load_settings(run), opened(data, model, "train")
+    stage = gencore.recipe(model.system).stages[-1]
+    shown = stage.data(source, model) if stage.data else source
+    samples = preview(model, shown, 0) if drawable(source.shape) else None
     card = card_for(
         model,
         name=name,
-        data=DATA.format(size=size),
+        data=about.format(size=model.config.data_shape[-1]),
         license="apache-2.0",
         command=settings.command(Path("runs") / name),
-        metrics=measure(model, data, size),
-        limitations=[
-            "Small, for demonstrations and tests: digits only, and some of its samples are no digits.",
-            *limitation,
-        ],
+        metrics=measure(model, data),
+        limitations=["Small, for demonstrations and tests.", *limitation],
         has_samples=samples is not None,
     )
     model.save_pretrained(WEIGHTS / name, card=card, samples=samples)

