@@ -52,6 +52,12 @@ class Phase:
         check(limit is None or limit > 0, f"max_gradient_norm of phase {self.name!r}", limit, "a positive number")
 
 
+def later_steps(given: int | None, steps: int, share: float) -> int:
+    """The steps of a stage after the first, which has `steps`: as many as are given, or `share` times as many, rounded,
+    so that one number makes a whole training shorter or longer."""
+    return round(share * steps) if given is None else given
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """A part of a training with its own objective: VQ-VAE's autoencoder, then its prior; ProGAN's resolutions."""

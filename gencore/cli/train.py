@@ -30,7 +30,10 @@ def train(
     second_data: Annotated[
         str | None, typer.Option(help="Data of a second domain, as --data; unpaired with the first.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Iterations (of the first stage).")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Iterations of the first stage; later ones keep their share unless --set tells theirs."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a batch, on each process.")] = None,
     set_: Annotated[list[str], typer.Option("--set", help="An argument of the recipe: name=value.")] = [],  # noqa: B006
     scale: Annotated[int | None, typer.Option(help="How many times the pictures are enlarged: --set scale=N.")] = None,

@@ -77,8 +77,10 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("ddpm", "bins"): {"variance": "learned"},
     ("naive-monte-carlo", "num_samples"): {"estimator": "log of mean"},
 }
-# Other stages or players take it times ten, or cut into pieces.
+# Other stages or players take it times ten, or a share of it, or cut into pieces.
 DERIVED = {
+    *((system, "steps") for system in ("adagan", "aegan", "affgan", "cs-gan", "dtn", "esrgan", "face-aging-gan")),
+    *((system, "steps") for system in ("ff-gan", "gan-cls", "gawwn", "gawwn-keypoints", "icgan", "igan", "srgan")),
     ("autoencoder-classifier", "learning_rate"),
     ("deep-embedded-clustering", "steps"),
     ("latent-classifier-vae", "steps"),
@@ -218,6 +220,15 @@ def test_argument_arrives(system: str, argument: str) -> None:
         assert not arrived or value in arrived.values()
         assert (system, argument) in DERIVED or all(found == value for found in arrived.values()), arrived
     assert anything, "nothing in the recipe depends on it"
+
+
+@pytest.mark.parametrize("system", [system for system in SYSTEMS if "steps" in arguments_of(system)])
+def test_steps_make_the_whole_training_longer(system: str) -> None:
+    """Later stages keep their share of it where nothing else is asked for: `--steps 2` tries a system in a moment."""
+    usual, given = gencore.recipe(system), arguments_of(system)["steps"].default
+    longer = gencore.recipe(system, steps=2 * given)
+    once, twice = (sum(stage.steps for stage in recipe.stages) for recipe in (usual, longer))
+    assert twice == 2 * once
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -30,6 +30,7 @@ from gencore.conditions import Tokens, of_batch
 from gencore.config import check
 from gencore.data.toys.cipher import NUM_TOKENS, WORDS
 from gencore.noise import Noise
+from gencore.recipes import later_steps
 from gencore_text.parts.language import SequenceConfig, SequenceModel
 
 SYSTEM = SystemSpec(
@@ -245,8 +246,8 @@ def cs_gan(
     *,
     config: CSGANConfig = CONFIG,
     steps: int = 100,
-    critic_steps: int = 300,
-    policy_steps: int = 60,
+    critic_steps: int | None = None,
+    policy_steps: int | None = None,
     batch_size: int = 32,
     learning_rate: float = 5e-3,
     critic_learning_rate: float = 1e-3,
@@ -255,8 +256,8 @@ def cs_gan(
     baseline: float = 0.5,
     teacher_forcing: bool = True,
 ) -> Recipe:
-    """Three stages: `steps` of likelihood, `critic_steps` of D, `policy_steps` of the game, in which
-    `teacher_forcing` adds the step by likelihood."""
+    """Three stages: `steps` of likelihood, `critic_steps` of D, None for three times as many, `policy_steps` of the
+    game, None for 3 / 5 as many, in which `teacher_forcing` adds the step by likelihood."""
     check(rollouts >= 1, "rollouts", rollouts, "at least 1")
     check(0 <= baseline < 1, "baseline", baseline, "a number in [0, 1): D is a probability")
     objective = Translation(rollouts, baseline)
@@ -269,7 +270,7 @@ def cs_gan(
     game = (critic, translator("policy", policy_learning_rate), *forced)
     stages = (
         Stage(name="likelihood", objective=objective, phases=(translator("likelihood", learning_rate),), steps=steps),
-        Stage(name="critic", objective=objective, phases=(critic,), steps=critic_steps),
-        Stage(name="game", objective=objective, phases=game, steps=policy_steps),
+        Stage(name="critic", objective=objective, phases=(critic,), steps=later_steps(critic_steps, steps, 3)),
+        Stage(name="game", objective=objective, phases=game, steps=later_steps(policy_steps, steps, 3 / 5)),
     )
     return Recipe(name="cs-gan", model=CSGAN, config=config, stages=stages, batch_size=batch_size, data="cipher")

@@ -35,6 +35,7 @@ from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
+from gencore.recipes import later_steps
 
 SYSTEM = SystemSpec(
     name="gan-cls",
@@ -224,13 +225,14 @@ def gan_cls(
     *,
     config: TextGANConfig = TextGANConfig(),
     steps: int = 300,
-    game_steps: int = 3000,
+    game_steps: int | None = None,
     batch_size: int = 64,
     wrong_weight: float = 0.5,
     interpolate: float = 0.0,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`steps` of the joint embedding, then `game_steps` of the game. `wrong_weight`: share of wrong captions in what
+    """`steps` of the joint embedding, then `game_steps` of the game, None for ten times as many.
+    `wrong_weight`: share of wrong captions in what
     the critic refuses; `interpolate`: weight of GAN-INT's term, 1 in the paper."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     embedding = Phase(name="embedding", parts=("text", "picture"), optimizer=Adam(learning_rate=learning_rate))
@@ -245,7 +247,13 @@ def gan_cls(
         config=config,
         stages=(
             Stage(name="embedding", objective=JointEmbedding(), phases=(embedding,), steps=steps),
-            Stage(name="game", objective=game, phases=phases, steps=game_steps, frozen=("text", "picture")),
+            Stage(
+                name="game",
+                objective=game,
+                phases=phases,
+                steps=later_steps(game_steps, steps, 10),
+                frozen=("text", "picture"),
+            ),
         ),
         batch_size=batch_size,
         data="captions",

@@ -32,6 +32,7 @@ from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.dense import mlp
 from gencore.noise import NoiseSource
+from gencore.recipes import later_steps
 from gencore_gan.conditional.gan_cls import JointEmbedding, MatchingAwareGame, TextEncoder, told_tokens
 
 SYSTEM = SystemSpec(
@@ -289,13 +290,14 @@ def gawwn(
     *,
     config: PlacingGANConfig = PlacingGANConfig(),
     steps: int = 300,
-    game_steps: int = 2000,
+    game_steps: int | None = None,
     batch_size: int = 64,
     wrong_weight: float = 0.5,
     critic_sees: bool = True,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`steps` of the joint embedding, then `game_steps` of the game. `wrong_weight`: share of wrong sentences in what
+    """`steps` of the joint embedding, then `game_steps` of the game, None for 20 / 3 as many.
+    `wrong_weight`: share of wrong sentences in what
     the critic refuses; `critic_sees`: False is the twin whose critic knows no box."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     embedding = Phase(name="embedding", parts=("text", "picture"), optimizer=Adam(learning_rate=learning_rate))
@@ -310,7 +312,13 @@ def gawwn(
         config=config,
         stages=(
             Stage(name="embedding", objective=JointEmbedding(), phases=(embedding,), steps=steps),
-            Stage(name="game", objective=game, phases=phases, steps=game_steps, frozen=("text", "picture")),
+            Stage(
+                name="game",
+                objective=game,
+                phases=phases,
+                steps=later_steps(game_steps, steps, 20 / 3),
+                frozen=("text", "picture"),
+            ),
         ),
         batch_size=batch_size,
         data="boxed",

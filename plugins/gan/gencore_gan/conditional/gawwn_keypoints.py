@@ -36,6 +36,7 @@ from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_encoder
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
+from gencore.recipes import later_steps
 from gencore_gan.conditional.gan_cls import JointEmbedding, TextEncoder, told_tokens
 from gencore_gan.conditional.gawwn import Placed, PlacedGame
 
@@ -55,6 +56,7 @@ SYSTEM = SystemSpec(
 )
 
 COARSE = 4  # side of the global pathway's maps
+HIDDEN = (128, 128, 128)  # of both players of the points; with one layer fewer they need twice the steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +160,7 @@ class PointFiller(nn.Module):
     def __init__(self, config: PosingGANConfig) -> None:
         super().__init__()
         given = config.latent_dim + config.text_dim + 4 * config.points
-        self.net = nn.Sequential(mlp((given, 128, 128, 2 * config.points)), nn.Tanh())
+        self.net = nn.Sequential(mlp((given, *HIDDEN, 2 * config.points)), nn.Tanh())
 
     def forward(self, z: Tensor, text: Tensor, points: Tensor, told: Tensor) -> Tensor:
         """z (N, latent_dim), embeddings, points (N, K, 3), x and y from -1 to 1 and 1 where seen, of which those that
@@ -184,7 +186,7 @@ class PosingGAN(Model):
         self.generator = PosedGenerator(config)
         self.critic = PosedCritic(config)
         self.filler = PointFiller(config)
-        self.point_critic = mlp((3 * config.points + config.text_dim, 128, 128, 1))
+        self.point_critic = mlp((3 * config.points + config.text_dim, *HIDDEN, 1))
 
     @property
     def condition(self) -> Condition:
@@ -278,10 +280,16 @@ class PosedGame(PlacedGame):
 
 
 class PointGame(Objective):
-    """Phases "critic" and "generator" of the key points: real ones against those that the filler completes.
+    """Phases "critic" and "generator" of the key points: real ones against those that the filler completes. `told`: the
+    chance that a point is told, so that the others have to fit it.
 
     Logs `real` and `fake`: the critic's loss on each, nats; neither way is better.
     """
+
+    def __init__(self, *, told: float) -> None:
+        super().__init__()
+        check(0 <= told <= 1, "told", told, "a chance, 0 to 1")
+        self.told = told
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """E sp(-D_k(k, t)) + E sp(D_k(G_k, t))."""
@@ -306,7 +314,7 @@ class PointGame(Objective):
         noise = GlobalNoise.like(batch["x"])
         with torch.no_grad():
             text = model.text(told_condition(model, batch))
-        told = (noise.uniform(real.shape[1]) < 0.5).to(real.dtype)
+        told = (noise.uniform(real.shape[1]) < self.told).to(real.dtype)
         return real, text, model.filler(noise.normal(model.config.latent_dim), text, real, told)
 
 
@@ -314,16 +322,18 @@ def gawwn_keypoints(
     *,
     config: PosingGANConfig = PosingGANConfig(),
     steps: int = 300,
-    game_steps: int = 2000,
-    points_steps: int = 3000,
+    game_steps: int | None = None,
+    points_steps: int | None = None,
     batch_size: int = 64,
     wrong_weight: float = 0.5,
     critic_sees: bool = True,
+    told: float = 0.5,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`steps` of the joint embedding, then `game_steps` of the game, then `points_steps` of that of the key points.
-    `wrong_weight`: share of wrong sentences in what the critic refuses; `critic_sees`: False is the twin whose critic
-    knows no key points."""
+    """`steps` of the joint embedding, then `game_steps` of the game, None for 20 / 3 as many, then `points_steps` of
+    that of the key points, None for ten times as many. `wrong_weight`: share of wrong sentences
+    in what the critic refuses; `critic_sees`: False is the twin whose critic knows no key points; `told`: the chance
+    that a point is told in the last game, 0 is the twin that knows none."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     embedding = Phase(name="embedding", parts=("text", "picture"), optimizer=Adam(learning_rate=learning_rate))
 
@@ -340,12 +350,18 @@ def gawwn_keypoints(
         config=config,
         stages=(
             Stage(name="embedding", objective=JointEmbedding(), phases=(embedding,), steps=steps),
-            Stage(name="game", objective=game, phases=players("critic", "generator"), steps=game_steps, frozen=frozen),
+            Stage(
+                name="game",
+                objective=game,
+                phases=players("critic", "generator"),
+                steps=later_steps(game_steps, steps, 20 / 3),
+                frozen=frozen,
+            ),
             Stage(
                 name="points",
-                objective=PointGame(),
+                objective=PointGame(told=told),
                 phases=players("point_critic", "filler"),
-                steps=points_steps,
+                steps=later_steps(points_steps, steps, 10),
                 frozen=frozen,
             ),
         ),

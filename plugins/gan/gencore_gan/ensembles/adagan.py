@@ -30,6 +30,7 @@ from gencore.config import check
 from gencore.data.views import weighted
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
+from gencore.recipes import later_steps
 
 SYSTEM = SystemSpec(
     name="adagan",
@@ -166,11 +167,12 @@ def adagan(
     config: AdaGANConfig = AdaGANConfig(),
     steps: int = 1000,
     batch_size: int = 128,
-    classifier_steps: int = 500,
+    classifier_steps: int | None = None,
     boost: bool = True,
     learning_rate: float = 2e-3,
 ) -> Recipe:
-    """`steps`: of each component. `boost` False trains every component on the plain data: bagging."""
+    """`steps`: of each component; `classifier_steps`: of each classifier, None for half as many.
+    `boost` False trains every component on the plain data: bagging."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     stages = []
     for number in range(config.num_components):
@@ -179,7 +181,15 @@ def adagan(
             phase = Phase(name="classifier", parts=(f"classifiers.{number - 1}",), optimizer=optimizer)
             begin = functools.partial(begin_round, number=number)
             name = f"classifier {number}"
-            stages.append(Stage(objective=objective, phases=(phase,), steps=classifier_steps, name=name, begin=begin))
+            stages.append(
+                Stage(
+                    objective=objective,
+                    phases=(phase,),
+                    steps=later_steps(classifier_steps, steps, 1 / 2),
+                    name=name,
+                    begin=begin,
+                )
+            )
         phases = (
             Phase(name="critic", parts=(f"critics.{number}",), optimizer=optimizer),
             Phase(name="generator", parts=(f"generators.{number}",), optimizer=optimizer),

@@ -50,13 +50,13 @@ def aegan(
     *,
     config: DenseGANConfig = DenseGANConfig(data_shape=(1, 8, 8), latent_dim=8, output="auto"),
     steps: int = 4000,
-    inverter_steps: int = 2000,
+    inverter_steps: int | None = None,
     batch_size: int = 64,
     space: Literal["data", "code"] = "data",
     learning_rate: float = 5e-4,
     inverter_learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`inverter_steps`, `inverter_learning_rate`: of the encoder."""
+    """`inverter_steps`, None for half of `steps`, and `inverter_learning_rate`: of the encoder."""
     stages = gan_then_inverter(
         Inverter(on="generated", space=space),
         steps=steps,

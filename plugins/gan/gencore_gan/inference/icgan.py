@@ -31,6 +31,7 @@ from gencore.adversarial.objective import Adversarial, condition_of, two_players
 from gencore.conditions import ClassLabel
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise
+from gencore.recipes import later_steps
 from gencore_gan.conditional.cgan import CGAN
 from gencore_gan.parts.inverters import Inverter
 from gencore_gan.parts.labelled import LabelledGANConfig
@@ -118,25 +119,26 @@ def icgan(
     *,
     config: LabelledGANConfig = LabelledGANConfig(latent_dim=16),
     steps: int = 3000,
-    encoder_steps: int = 1500,
-    class_steps: int = 600,
+    encoder_steps: int | None = None,
+    class_steps: int | None = None,
     batch_size: int = 64,
     learning_rate: float = 5e-4,
     encoder_learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`encoder_steps`: of E_z; `class_steps`: of E_y; `encoder_learning_rate`: of both."""
+    """`encoder_steps`: of E_z, None for half of `steps`; `class_steps`: of E_y, None for a fifth;
+    `encoder_learning_rate`: of both."""
     adam, frozen = Adam(learning_rate=encoder_learning_rate), ("generator", "critic")
     invert = Stage(
         objective=Inverter(on="generated", space="code"),
         phases=(Phase(name="encoder", parts=("encoder",), optimizer=adam),),
-        steps=encoder_steps,
+        steps=later_steps(encoder_steps, steps, 1 / 2),
         name="encoder",
         frozen=frozen,
     )
     read = Stage(
         objective=ReadClass(),
         phases=(Phase(name="classifier", parts=("classifier",), optimizer=adam),),
-        steps=class_steps,
+        steps=later_steps(class_steps, steps, 1 / 5),
         name="class",
         frozen=(*frozen, "encoder"),
     )

@@ -92,12 +92,12 @@ def igan(
     *,
     config: IGANConfig = IGANConfig(data_shape=(1, 8, 8), latent_dim=8, output="auto"),
     steps: int = 4000,
-    inverter_steps: int = 2000,
+    inverter_steps: int | None = None,
     batch_size: int = 64,
     learning_rate: float = 5e-4,
     inverter_learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`inverter_steps`, `inverter_learning_rate`: of the predictor."""
+    """`inverter_steps`, None for half of `steps`, and `inverter_learning_rate`: of the predictor."""
     stages = gan_then_inverter(
         Inverter(on="real", space="data", feature_weight=config.feature_weight),
         steps=steps,

@@ -17,6 +17,7 @@ from gencore.adversarial.objective import Adversarial, condition_of, two_players
 from gencore.config import check
 from gencore.nn.dense import mlp
 from gencore.noise import GlobalNoise, NoiseSource
+from gencore.recipes import later_steps
 from gencore_gan.parts.networks import DenseGANConfig, dense_generator
 
 
@@ -105,12 +106,16 @@ class Inverter(Objective):
 
 
 def gan_then_inverter(
-    inverter: Inverter, *, steps: int, inverter_steps: int, learning_rate: float, inverter_learning_rate: float
+    inverter: Inverter, *, steps: int, inverter_steps: int | None, learning_rate: float, inverter_learning_rate: float
 ) -> tuple[Stage, ...]:
     """A plain GAN; then it is frozen, and its encoder trained."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phase = Phase(name="encoder", parts=("encoder",), optimizer=Adam(learning_rate=inverter_learning_rate))
     after = Stage(
-        objective=inverter, phases=(phase,), steps=inverter_steps, name="inverter", frozen=("generator", "critic")
+        objective=inverter,
+        phases=(phase,),
+        steps=later_steps(inverter_steps, steps, 1 / 2),
+        name="inverter",
+        frozen=("generator", "critic"),
     )
     return (*two_players(Adversarial(non_saturating), optimizer, steps=steps), after)

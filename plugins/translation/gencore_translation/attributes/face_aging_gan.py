@@ -31,6 +31,7 @@ from gencore.latent.inversion import Inversion, Likeness, Search, invert
 from gencore.nn.conv import check_image_shape, conv_decoder, conv_encoder
 from gencore.nn.labels import one_hot
 from gencore.noise import GlobalNoise, NoiseSource
+from gencore.recipes import later_steps
 
 from ..parts.paired import check_positive
 from .reading import Projection, reading_stage
@@ -185,14 +186,14 @@ def face_aging_gan(
     *,
     config: FaceAgingConfig = FaceAgingConfig(),
     steps: int = 1200,
-    reader_steps: int = 600,
-    encoder_steps: int = 600,
+    reader_steps: int | None = None,
+    encoder_steps: int | None = None,
     batch_size: int = 64,
     learning_rate: float = 5e-4,
     encoder_learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`steps` of the game, `encoder_steps` of E, and `reader_steps` of FR. Toy faces get the age group as
-    label; other data have it, and a key `identity`, (N, identity_dim)."""
+    """`steps` of the game, `encoder_steps` of E, and `reader_steps` of FR, None for half as many. Toy faces
+    get the age group as label; other data have it, and a key `identity`, (N, identity_dim)."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.99))
     (game,) = two_players(Adversarial(non_saturating), optimizer, steps=steps)
     recover = Phase(name="encoder", parts=("encoder",), optimizer=Adam(learning_rate=encoder_learning_rate))
@@ -206,8 +207,14 @@ def face_aging_gan(
         config=config,
         stages=(
             dataclasses.replace(game, name="game", data=grouped),
-            Stage(name="encoder", objective=CodeRecovery(), phases=(recover,), steps=encoder_steps, data=grouped),
-            reading_stage(("identity",), steps=reader_steps),
+            Stage(
+                name="encoder",
+                objective=CodeRecovery(),
+                phases=(recover,),
+                steps=later_steps(encoder_steps, steps, 1 / 2),
+                data=grouped,
+            ),
+            reading_stage(("identity",), steps=later_steps(reader_steps, steps, 1 / 2)),
         ),
         batch_size=batch_size,
         data="faces",

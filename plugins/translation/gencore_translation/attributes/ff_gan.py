@@ -29,6 +29,7 @@ from gencore.adversarial.losses import non_saturating
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.conv import check_image_shape, conv_decoder, conv_encoder
+from gencore.recipes import later_steps
 
 from ..parts.paired import check_positive, players
 from ..parts.terms import weighted_sum
@@ -165,7 +166,7 @@ def ff_gan(
     *,
     config: FFGANConfig = FFGANConfig(),
     steps: int = 500,
-    game_steps: int = 600,
+    game_steps: int | None = None,
     batch_size: int = 32,
     paired: int = 30,
     recon_weight: float = 5.0,
@@ -176,7 +177,8 @@ def ff_gan(
     learning_rate: float = 1e-3,
     critic_learning_rate: float = 5e-4,
 ) -> Recipe:
-    """`steps` of R, then `game_steps`, each on `batch_size` of the first `paired` pairs and as many other faces."""
+    """`steps` of R, then `game_steps`, None for 6 / 5 as many, each on `batch_size` of the first
+    `paired` pairs and as many other faces."""
     check(paired >= 1, "paired", paired, "at least 1")
     weights = {
         "recon": recon_weight,
@@ -199,7 +201,7 @@ def ff_gan(
                 name="game",
                 objective=Frontalization(weights),
                 phases=(critic, dataclasses.replace(generator, parts=("encoder", "decoder"))),
-                steps=game_steps,
+                steps=later_steps(game_steps, steps, 6 / 5),
                 data=lambda source, model: profiles(source, paired),
                 frozen=("reader",),
             ),

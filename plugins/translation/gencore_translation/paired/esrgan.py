@@ -30,6 +30,7 @@ from gencore.adversarial.losses import logistic_critic_loss
 from gencore.adversarial.objective import generator_average
 from gencore.config import check
 from gencore.errors import GencoreError
+from gencore.recipes import later_steps
 from gencore.tiling import Tiling
 
 from ..parts.critics import texture_critic
@@ -177,7 +178,7 @@ def esrgan(
     *,
     config: ESRGANConfig = ESRGANConfig(),
     steps: int = 1000,
-    game_steps: int = 800,
+    game_steps: int | None = None,
     batch_size: int = 16,
     crop: int = 24,
     feature_weight: float = 1.0,
@@ -189,8 +190,8 @@ def esrgan(
     critic_learning_rate: float = 1e-3,
     ema_decay: float = 0.98,
 ) -> Recipe:
-    """`steps` for fidelity, then `game_steps` against the critic (0 leaves the model that `interpolated` takes first);
-    of pictures alone squares of side `crop`."""
+    """`steps` for fidelity, then `game_steps`, None for 4 / 5 as many, against the critic (0 leaves the
+    model that `interpolated` takes first); of pictures alone squares of side `crop`."""
     data = pairs_or_degraded(f"downsample:{config.scale}", crop=crop)
     game = PairedTranslation(
         {"features": (feature_weight, PerceptualDistance()), "l1": (l1_weight, F.l1_loss)},
@@ -208,7 +209,7 @@ def esrgan(
         config=config,
         stages=(
             fidelity_stage(steps, learning_rate=pretraining_rate, data=data),
-            Stage(name="game", objective=game, phases=phases, steps=game_steps, data=data),
+            Stage(name="game", objective=game, phases=phases, steps=later_steps(game_steps, steps, 4 / 5), data=data),
         ),
         batch_size=batch_size,
         data="photos",

@@ -26,6 +26,7 @@ from gencore import Adam, Model, ModelConfig, Paper, Recipe, Stage, SystemSpec
 from gencore.adversarial.losses import non_saturating
 from gencore.adversarial.objective import generator_average
 from gencore.config import check
+from gencore.recipes import later_steps
 from gencore.tiling import Tiling
 
 from ..parts.critics import texture_critic
@@ -103,7 +104,7 @@ def srgan(
     *,
     config: SRGANConfig = SRGANConfig(),
     steps: int = 1000,
-    game_steps: int = 1500,
+    game_steps: int | None = None,
     batch_size: int = 16,
     crop: int = 24,
     mse_weight: float = 1.0,
@@ -115,7 +116,8 @@ def srgan(
     critic_learning_rate: float = 1e-3,
     ema_decay: float = 0.98,
 ) -> Recipe:
-    """`steps` for the least error, then `game_steps` against the critic; of pictures alone squares of side `crop`."""
+    """`steps` for the least error, then `game_steps`, None for 3 / 2 as many, against the critic;
+    of pictures alone squares of side `crop`."""
     data = pairs_or_degraded(f"downsample:{config.scale}", crop=crop)
     game = PairedTranslation(
         {"mse": (mse_weight, F.mse_loss), "features": (feature_weight, PerceptualDistance())},
@@ -133,7 +135,7 @@ def srgan(
         config=config,
         stages=(
             fidelity_stage(steps, learning_rate=pretraining_rate, data=data),
-            Stage(name="game", objective=game, phases=phases, steps=game_steps, data=data),
+            Stage(name="game", objective=game, phases=phases, steps=later_steps(game_steps, steps, 3 / 2), data=data),
         ),
         batch_size=batch_size,
         data="photos",

@@ -30,6 +30,7 @@ from gencore import Adam, Loss, Model, ModelConfig, Objective, Paper, Phase, Rec
 from gencore.config import check
 from gencore.errors import GencoreError
 from gencore.nn.dense import mlp
+from gencore.recipes import later_steps
 
 from ..parts.domains import both_domains, two_domains
 from ..parts.paired import check_pictures
@@ -177,14 +178,14 @@ def dtn(
     *,
     config: DTNConfig = DTNConfig(),
     steps: int = 300,
-    translation_steps: int = 1200,
+    translation_steps: int | None = None,
     batch_size: int = 64,
     alpha: float = 15.0,
     beta: float = 15.0,
     gamma: float = 0.0,
     learning_rate: float = 1e-3,
 ) -> Recipe:
-    """`steps` of f on the labelled source domain, then `translation_steps` of g and D.
+    """`steps` of f on the labelled source domain, then `translation_steps` of g and D, None for four times as many.
     `alpha`, `beta`, `gamma`: the paper's, for f kept, the target kept, and smoothness."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phases = (
@@ -202,7 +203,7 @@ def dtn(
                 name="translation",
                 objective=DomainTransfer(alpha=alpha, beta=beta, gamma=gamma),
                 phases=phases,
-                steps=translation_steps,
+                steps=later_steps(translation_steps, steps, 4),
                 data=two_domains,
                 frozen=("classifier",),
             ),
