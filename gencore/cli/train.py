@@ -43,6 +43,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
     skip_corrupt: Annotated[bool, typer.Option(help="Leave out images that cannot be read.")] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Decode a folder's images once, into this directory, and read them from it."),
+    ] = None,
     data_range: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="What the stored numbers run through, such as 0,4095.")
     ] = None,
@@ -119,6 +123,7 @@ def _given(context: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
         "second_data": settings.lasting,
         "init_from": settings.lasting_model,
         "data_range": _pair,
+        "cache": settings.lasting_path,
     }
     for name, read in readers.items():
         if name in given:

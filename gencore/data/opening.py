@@ -29,6 +29,7 @@ def open_source(
     data_range: DataRange | None = None,
     condition: str | None = None,
     second: str | None = None,
+    cache: str | None = None,
 ) -> Source:
     """The source that `spec` names: a name or form of list_data(), a folder of images, a .txt, .npy, .npz or .hdf5
     file.
@@ -42,6 +43,7 @@ def open_source(
     channels: for folders 1 or 3, see image_folder; other data must have as many.
     data_range: the (low, high) that the stored numbers run through, where their type does not say it.
     condition: a column of the folder's metadata, or of a Hub data set (see image_folder), or "none": without labels.
+    cache: for folders of images, a directory where the decoded pixels are kept (image_folder).
     second: another such word, whose data stand beside the first's, unpaired: x_b, label_b, index_b.
 
     Raises GencoreError: unknown name (with the nearest known one), no such path, an option that these data cannot
@@ -55,6 +57,7 @@ def open_source(
         channels=channels,
         data_range=data_range,
         condition=condition,
+        cache=cache,
     )
     source = _open_checked(spec, options)
     return source if second is None else unpaired(source, _open_checked(second, options))
@@ -75,12 +78,14 @@ def _open_checked(spec: str, options: OpenOptions) -> Source:
 def _open(spec: str, options: OpenOptions) -> Source:
     name, colon, argument = spec.partition(":")
     if colon and name in FORMS:
+        if name not in ("paired", "unpaired"):
+            refuse(options, spec, "cache")
         return _call(FORMS[name].opens, argument, options)
     names = plain_names()
     if name in names:
         if colon:
             raise GencoreError(f"{shorten(spec)}: {name} takes nothing after a colon. Write {name}.")
-        refuse(options, spec, "skip_corrupt", "data_range", "column")
+        refuse(options, spec, "skip_corrupt", "data_range", "column", "cache")
         return sized(_call(names[name].opens, split=options.split), options.image_size, name)
     if name in FORMS:
         raise GencoreError(f"{name} needs to know where its data are: {FORMS[name].usage} ({FORMS[name].summary}).")
@@ -100,7 +105,9 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
             data_range=options.data_range,
             labels=options.labels,
             condition=options.column,
+            cache=options.cache,
         )
+    refuse(options, spec, "cache")
     if path.endswith(".txt"):
         from gencore.data.sources.text import open_text
 

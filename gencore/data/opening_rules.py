@@ -9,6 +9,7 @@ _REASONS = {
     "skip_corrupt": "skip_corrupt is for folders of images; {spec} is none. Leave it out.",
     "data_range": "data_range is for folders of images and array files; {spec} says its range. Leave it out.",
     "column": "condition is {value!r}, but {spec} has no metadata to take it from. Leave it out.",
+    "cache": "cache is for folders of images; {spec} is none. Leave it out.",
     "image_size": "image_size is {value}, but {spec} has no images. Leave it out.",
 }
 

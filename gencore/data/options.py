@@ -28,6 +28,7 @@ class OpenOptions:
     channels: int | None = None
     data_range: tuple[float, float] | None = None
     condition: str | None = None
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         check_split(self.split)

@@ -25,10 +25,12 @@ from gencore.paths import user_path
 from gencore.training import directory
 from gencore.training.progress import is_first_process as is_first_process
 from gencore.training.settings import RunSettings as RunSettings
-from gencore.training.settings import lasting, lasting_model, load_fingerprint, store
+from gencore.training.settings import lasting, lasting_model, lasting_path, load_fingerprint, store
 from gencore.training.settings import load_settings as load_settings
 from gencore.training.settings import parse_overrides as parse_overrides
 from gencore_hub.foreign import shown
+
+PATHS = (("data", lasting), ("second_data", lasting), ("init_from", lasting_model), ("cache", lasting_path))
 
 
 def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
@@ -134,7 +136,7 @@ def train(settings: RunSettings, out: Path, *, resume: bool = False, quiet: bool
     """
     out = user_path(out)
     stored = load_settings(out) if resume else None
-    for name, read in (("data", lasting), ("second_data", lasting), ("init_from", lasting_model)):
+    for name, read in PATHS:
         if stored is None or getattr(settings, name) != getattr(stored, name):
             changed: dict[str, Any] = {name: read(getattr(settings, name))}
             settings = dataclasses.replace(settings, **changed)
@@ -270,6 +272,7 @@ def open_data(settings: RunSettings, *, split: Literal["train", "test"] = "train
         data_range=settings.data_range,
         condition=settings.condition,
         second=settings.second_data,
+        cache=settings.cache,
     )
 
 

@@ -21,6 +21,7 @@ CHANGEABLE = (
     "data",
     "second_data",
     "skip_corrupt",
+    "cache",
     "checkpoint_every",
     "sample_every",
     "log_every",
@@ -51,6 +52,8 @@ class RunSettings:
     skip_corrupt: bool = False
     data_range: tuple[float, float] | None = None
     condition: str | None = None
+    cache: str | None = None
+    """Where decoded pixels of a folder of images are kept."""
     checkpoint_every: int = 1000
     sample_every: int = 1000
     log_every: int = 50
@@ -147,6 +150,11 @@ def lasting(word: str | None) -> str | None:
     if form in FORMS or word in plain_names() or not os.path.exists(found):
         return word
     return os.path.abspath(found)
+
+
+def lasting_path(word: str | None) -> str | None:
+    """The same for a plain path."""
+    return None if word is None else os.path.abspath(os.path.expanduser(word))
 
 
 def lasting_model(word: str | None) -> str | None:

@@ -63,6 +63,8 @@ class _StageRun:
         self.all = list(model.parameters())
         self.own = {phase.name: own_parameters(model, stage, phase) for phase in stage.phases}
         self.reached = {phase.name: reached_parameters(model, stage, phase) for phase in stage.phases}
+        reached = {name: set(parameters) for name, parameters in self.reached.items()}
+        self.trained = {name: [p in parameters for p in self.all] for name, parameters in reached.items()}
         self.trainable = ""
         self.steps = {}
         for phase in stage.phases:
@@ -83,9 +85,8 @@ class _StageRun:
     def select(self, phase: Phase) -> None:
         """Let gradients reach the phase's own parameters only; all but frozen ones in a joint phase."""
         if self.trainable != phase.name:
-            reached = set(self.reached[phase.name])
-            for parameter in self.all:
-                parameter.requires_grad_(parameter in reached)
+            for parameter, trained in zip(self.all, self.trained[phase.name], strict=True):
+                parameter.requires_grad_(trained)
             self.trainable = phase.name
 
     def release(self, accelerator: Accelerator) -> None:

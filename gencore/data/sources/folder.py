@@ -31,6 +31,7 @@ from gencore.data.images import from_uint8
 from gencore.data.ranges import DataRange, check_peak, check_range, is_dark
 from gencore.data.source import Batch, check_indices
 from gencore.data.sources.classes import class_names, labels_of_files
+from gencore.data.sources.decoded import Pixels, decoded
 from gencore.data.sources.listing import Listing, list_pictures, shown, suffixes
 from gencore.data.sources.metadata import condition_from, find_metadata, in_square, read_metadata
 from gencore.errors import GencoreError
@@ -58,6 +59,8 @@ class ImageFolder:
     skipped: tuple[Path, ...]
     described: tuple[Condition, ...] = ()
     further: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    cached: Pixels | None = None
+    """The pixels of all paths, where they were decoded before (gencore.data.sources.decoded)."""
     read_ahead: ClassVar[bool] = True
 
     @property
@@ -98,12 +101,16 @@ class ImageFolder:
             self,
             paths=tuple(self.paths[i] for i in indices),
             label=None if self.label is None else self.label[rows],
+            cached=None if self.cached is None else self.cached[rows.numpy()],
             further={key: value[rows] for key, value in self.further.items()},
         )
 
     def fetch(self, indices: Tensor) -> Batch:
         check_indices(indices, len(self))
-        pixels = np.stack([read_pixels(self.paths[i], self.how) for i in indices.tolist()])
+        if self.cached is None:
+            pixels = np.stack([read_pixels(self.paths[i], self.how) for i in indices.tolist()])
+        else:
+            pixels = self.cached[indices.numpy()]
         batch = {
             "x": from_uint8(rearrange(torch.from_numpy(pixels), "n h w c -> n c h w").contiguous()),
             "index": indices,
@@ -123,6 +130,7 @@ def image_folder(
     labels: bool = True,
     condition: str | None = None,
     half: Half | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> ImageFolder:
     """Every image under `path`, at any depth, in natural order, as a source of shape (channels, size, size).
 
@@ -134,13 +142,16 @@ def image_folder(
     its header, else 3. data_range: (low, high) of the files' samples; None is all that their depth holds, which is
     refused for nearly black data. condition: columns of metadata.jsonl, metadata.csv or list_attr_celeba.txt in the
     folder, commas between (gencore.data.sources.metadata). half: of two pictures side by side, the left or the right.
+    cache: a directory where the decoded pixels are kept in one file, from which they are read in later runs, too, as
+    long as the pictures do not change (gencore.data.sources.decoded).
 
     Headers are read here; a file that is broken further down raises UnreadableImageError when it is fetched. With
     skip_corrupt all files are decoded here, once; those that cannot be read (damaged, FIFOs, links to nowhere, without
     permission) are named in a warning and left out, so that the length stays fixed.
 
     Raises GencoreError: no such folder, no images, all of them unreadable, sizes that differ without image_size,
-    class folders that are not clear; UnreadableImageError, a GencoreError, naming the files.
+    class folders that are not clear; UnreadableImageError, a GencoreError, naming the files; StorageError for a cache
+    that cannot be written.
     """
     root = Path(os.path.expanduser(path))
     if image_size is not None and image_size < 1:
@@ -158,6 +169,7 @@ def image_folder(
     if data_range is None:
         _check_peaks(files, f"the images in {root}")
     described, further = _described(root, files, condition, how.size)
+    kept = None if cache is None else Path(os.path.expanduser(cache))
     return ImageFolder(
         root=root,
         paths=files,
@@ -167,6 +179,7 @@ def image_folder(
         skipped=tuple(sorted(error.path for error in broken)),
         described=described,
         further=further,
+        cached=None if kept is None else decoded(files, root, how, kept, workers=WORKERS),
     )
 
 

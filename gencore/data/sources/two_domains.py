@@ -102,6 +102,7 @@ def _open(folder: Path, options: OpenOptions, half: Half | None = None) -> Image
         data_range=options.data_range,
         labels=options.labels and half is None,
         condition=options.column,
+        cache=options.cache,
         half=half,
     )
 

@@ -180,6 +180,7 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         skip_corrupt=True,
         data_range=(0.0, 9.0),
         condition="c",
+        cache="/kept",
         checkpoint_every=6,
         sample_every=7,
         log_every=8,
@@ -193,8 +194,9 @@ def test_every_setting_reaches_its_place(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CaughtError) as caught:
         run.train(chosen, tmp_path, quiet=True)
     (recipe, given_source), options = caught.value.args
-    plainly = {"data_range": None, "condition": None, "second": None, "split": "train"}
+    plainly = {"data_range": None, "condition": None, "second": None, "cache": None, "split": "train"}
     wanted = {"image_size": 5, "skip_corrupt": True, "data_range": (0.0, 9.0), "condition": "c", "second": "another"}
+    wanted["cache"] = "/kept"
     assert opened == [("folder", {**wanted, "split": "train"})]
     assert given_source is source
     assert recipe.stages[0].steps == 3
