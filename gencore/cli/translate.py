@@ -29,6 +29,9 @@ def translate(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A picture, or a folder of pictures.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A .png file for a picture, a folder for a folder.")],
     to: Annotated[str | None, typer.Option(help="Where the model has several directions: into which.")] = None,
+    direction: Annotated[
+        Literal["a-to-b", "b-to-a"] | None, typer.Option(help="The same in other words: a-to-b is --to b.")
+    ] = None,
     tile: Annotated[int, typer.Option(help="Pixels of a side that are translated at a time; 0 for all.")] = 512,
     overlap: Annotated[
         int | None,
@@ -50,6 +53,10 @@ def translate(
     for name, value in (("tile", tile), ("overlap", overlap), ("border", border)):
         if value is not None and value < 0:
             raise GencoreError(f"--{name} is {value}; expected 0 or more.")
+    if direction is not None:
+        if to is not None:
+            raise GencoreError(f"--to is {to} and --direction {direction}; expected one of the two.")
+        to = direction[-1]
     work = planned(source, output, skip_existing)
     truths = {} if targets is None else _truths(targets, [made.stem for _, made in work])
     worker = Translator(loaded, to=to, tile=tile, overlap=overlap, channels=channels_of(loaded, model))

@@ -266,6 +266,29 @@ def test_bad_words_are_refused(run: Run, enlarger: Path, tmp_path: Path) -> None
     assert not out.exists()
 
 
+def test_a_direction_is_a_domain_in_other_words(run: Run, tmp_path: Path) -> None:
+    """a-to-b is --to b, which is also what is done where nothing is said; both at once are refused."""
+    torch.manual_seed(0)
+    gencore.create("cyclegan", data_shape=(3, 8, 8), width=2, critic_width=2).save_pretrained(tmp_path / "model")
+    a = tmp_path / "a.png"
+    Image.fromarray(noise(6, 6, 3)).save(a)
+    words = {
+        "default": (),
+        "to a": ("--to", "a"),
+        "a-to-b": ("--direction", "a-to-b"),
+        "b-to-a": ("--direction", "b-to-a"),
+    }
+    made = {}
+    for name, further in words.items():
+        run(tmp_path / "model", a, "-o", tmp_path / f"{name}.png", *further)
+        made[name] = read_whole(tmp_path / f"{name}.png").colours
+    assert np.array_equal(made["a-to-b"], made["default"])
+    assert np.array_equal(made["b-to-a"], made["to a"])
+    assert not np.array_equal(made["a-to-b"], made["b-to-a"])
+    both = ("--to", "a", "--direction", "b-to-a")
+    assert "expected one of the two" in run(tmp_path / "model", a, "-o", tmp_path / "o.png", *both, fails=True)
+
+
 def test_scores_are_printed(run: Run, enlarger: Path, tmp_path: Path) -> None:
     source, true = tmp_path / "in", tmp_path / "true"
     source.mkdir()

@@ -48,6 +48,16 @@ def both_domains(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     return batch["x"], batch["x_b"]
 
 
+def laid_out(domains: tuple[Tensor, Tensor], model: nn.Module) -> tuple[Tensor, Tensor]:
+    """The pictures in the order in memory that the model's weights have: else every layer that reads them, and every
+    distance from them, puts them into it anew."""
+    weight = next(model.parameters(), None)
+    last = weight is not None and weight.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if last else torch.contiguous_format
+    first, second = (x.contiguous(memory_format=order) for x in domains)
+    return first, second
+
+
 def domain_of(to: str | None) -> int:
     """The number of the domain that a translation goes to: of "a" or "b"; None is "b"."""
     word = "b" if to is None else to

@@ -15,6 +15,8 @@ from gencore.distributed import process_count, process_rank, sum_over_processes
 
 def of_all_processes(x: Tensor) -> Tensor:
     """Every process' x (N, ...), in their order: (processes N, ...), equal on each of them."""
+    if process_count() == 1:
+        return x
     places = torch.arange(process_count(), device=x.device) == process_rank()
     return sum_over_processes(places.to(x.dtype).view(-1, *[1] * x.ndim) * x).flatten(0, 1)
 
@@ -39,8 +41,8 @@ class ImagePool(nn.Module):
         if not size:
             return fake
         old = self.pictures[torch.randint(size, (len(fake),), device=fake.device)].to(fake.dtype)
-        swap = (torch.rand(len(fake), device=fake.device) < 0.5) & (self.taken >= size)
-        return torch.where(swap.view(-1, *[1] * (fake.ndim - 1)), old, fake)
+        kept = (torch.rand(len(fake), device=fake.device) >= 0.5) | (self.taken < size)
+        return torch.where(kept.view(-1, *[1] * (fake.ndim - 1)), fake, old)  # laid out in memory as the first one is
 
     @torch.no_grad()
     def take(self, fake: Tensor) -> None:
@@ -50,7 +52,6 @@ class ImagePool(nn.Module):
             return
         made = of_all_processes(fake.to(self.pictures.dtype))
         newest = made[-size:]
-        first = self.taken + (len(made) - len(newest))
-        places = (first + torch.arange(len(newest), device=made.device)) % size
-        self.pictures[places] = newest
+        order = torch.arange(len(made) - len(newest), len(made), device=made.device)
+        self.pictures[(self.taken + order) % size] = newest
         self.taken += len(made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from gencore.objective import Loss
@@ -12,5 +11,6 @@ from gencore.objective import Loss
 
 def weighted_sum(terms: Mapping[str, tuple[float, Tensor]]) -> Loss:
     """sum of weight x value of scalars; the log has each value by its name, without its weight."""
-    total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+    first, *others = (weight * value for weight, value in terms.values())
+    total = sum(others, start=first)
     return Loss(total, {name: value.detach() for name, (_, value) in terms.items()})

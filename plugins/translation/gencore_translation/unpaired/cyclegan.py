@@ -30,7 +30,7 @@ from gencore import Adam, Loss, Objective, Paper, Phase, Recipe, Stage, SystemSp
 from gencore.adversarial.losses import AdversarialLosses, least_squares
 from gencore.config import check
 
-from ..parts.domains import DOMAINS, TwoTranslators, TwoTranslatorsConfig, both_domains, two_domains
+from ..parts.domains import DOMAINS, TwoTranslators, TwoTranslatorsConfig, both_domains, laid_out, two_domains
 from ..parts.pool import ImagePool
 from ..parts.terms import weighted_sum
 
@@ -79,12 +79,12 @@ class CycleGame(Objective):
 
     def translators(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Game, cycle and identity, both directions."""
-        real = both_domains(batch)
+        real = laid_out(both_domains(batch), model)
         fake = [model.translators[to](real[1 - to]) for to in (0, 1)]
         back = [model.translators[to](fake[1 - to]) for to in (0, 1)]
         game = [self.losses.generator(model.critics[to](fake[to])) for to in (0, 1)]
         terms = {
-            "game": (1.0, torch.stack(game).sum()),
+            "game": (1.0, game[0] + game[1]),
             "cycle": (self.cycle_weight, self._distance(back, real)),
         }
         if self.identity_weight:
@@ -94,14 +94,14 @@ class CycleGame(Objective):
 
     def critics(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Each critic on its domain's pictures and on translations into it, some of them older ones."""
-        real = both_domains(batch)
+        real = laid_out(both_domains(batch), model)
         with torch.no_grad():
             fake = tuple(model.translators[to](real[1 - to]) for to in (0, 1))
         losses = []
         for to, pool in enumerate(self.pools):
             assert isinstance(pool, ImagePool)
             losses.append(self.losses.critic(model.critics[to](real[to]), model.critics[to](pool.shown(fake[to]))))
-        return Loss(self.critic_weight * torch.stack(losses).sum(), seen=fake)
+        return Loss(self.critic_weight * (losses[0] + losses[1]), seen=fake)
 
     def after_step(self, model: Any, phase: str, seen: Sequence[tuple[Tensor, ...]]) -> None:
         """Store the translations that the critics were to see."""
@@ -111,7 +111,8 @@ class CycleGame(Objective):
                 pool.take(fake)
 
     def _distance(self, made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        return torch.stack([self.distance(a, b) for a, b in zip(made, wanted, strict=True)]).sum()
+        first, second = (self.distance(a, b) for a, b in zip(made, wanted, strict=True))
+        return first + second
 
 
 def cyclegan(
