@@ -1,4 +1,5 @@
-"""A picture of every system after a short seeded training on its default data: docs/images/zoo/NAME.png.
+"""A picture of every system after a short seeded training on its default data: docs/images/zoo/NAME.png; and some of
+them in a row, for README.md: docs/images/zoo.png.
 
 python -m tools.zoo_pictures --seconds 45             every system whose picture is missing or whose page has changed
 python -m tools.zoo_pictures --seconds 20 vae wgan    these
@@ -43,6 +44,21 @@ FOLDER = Path(__file__).parent.parent / "docs/images/zoo"
 RECORD = "record.json"
 LARGEST = 20_000
 """Bytes of a picture."""
+
+STRIP = (
+    "stylegan2",
+    "consensus-gan",
+    "cyclegan",
+    "srgan",
+    "vq-vae",
+    "infogan",
+    "talking-heads",
+    "word2vec",
+    "deep-embedded-clustering",
+    "c-rnn-gan",
+)
+SIDE = 128
+"""Pixels of a picture in the strip."""
 
 TRIAL = 5
 """Steps of each stage by which a system's speed is measured."""
@@ -196,6 +212,20 @@ def packed(picture: Image.Image) -> bytes:
     return packed(picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX))
 
 
+def strip(folder: Path, names: tuple[str, ...] = STRIP) -> Image.Image | None:
+    """Those pictures side by side, each with its name below; None where one is missing."""
+    if not all((folder / f"{name}.png").exists() for name in names):
+        return None
+    row = Image.new("RGB", (len(names) * (SIDE + 8), SIDE + 24), "white")
+    for place, name in enumerate(names):
+        with Image.open(folder / f"{name}.png") as opened:
+            picture = opened.convert("RGB")
+        left, corner = place * (SIDE + 8) + 4, min(picture.size)
+        row.paste(picture.crop((0, 0, corner, corner)).resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, 4))
+        ImageDraw.Draw(row).text((left, SIDE + 8), name, fill="black")
+    return row
+
+
 def main() -> None:
     """Draw what is due, one system after the other; what is drawn stays when the command is stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +249,11 @@ def main() -> None:
         atomic_write(FOLDER / RECORD, (json.dumps(dict(sorted(record.items())), indent=1) + "\n").encode())
         sys.stdout.write(f"{name}: {json.dumps(record[name])}\n")
         sys.stdout.flush()
+    row = strip(FOLDER)
+    if row:
+        file = io.BytesIO()
+        row.quantize(128).save(file, format="PNG", optimize=True)
+        atomic_write(FOLDER.with_suffix(".png"), file.getvalue())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,3 +66,15 @@ def test_the_page_names_systems_by_family_use_and_year() -> None:
     assert "images/zoo/ddpm.png" not in text
     assert "- **Changes one picture into another**: [cyclegan](#translation)\n" in text
     assert text.index("- **2014**") < text.index("- **2017**") < text.index("- **2020**")
+
+
+def test_the_strip_needs_all_of_its_pictures(tmp_path: Path) -> None:
+    """Side by side, in the order of the names, each over its own name."""
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "a.png")
+    assert zoo_pictures.strip(tmp_path, ("a", "b")) is None
+    Image.new("L", (30, 30), 0).save(tmp_path / "b.png")
+    row = zoo_pictures.strip(tmp_path, ("a", "b"))
+    assert row is not None
+    assert row.size == (2 * 136, 152)
+    assert (row.getpixel((60, 60)), row.getpixel((200, 60))) == ((255, 0, 0), (0, 0, 0))
+    assert all(name in {spec.name for spec in list_systems()} for name in zoo_pictures.STRIP)
