@@ -11,6 +11,7 @@ from torch import Tensor
 from gencore_autoregressive.pixelrnn_row_lstm import RowLSTM
 from tests.plugins.autoregressive.densities import bits, coins, fresh, nats, switched_off, trained, trained_model
 from tests.plugins.autoregressive.sight import seen
+from tests.plugins.default_sampler import draws_nearer
 
 
 @pytest.mark.parametrize("place", [(0, 0), (2, 3), (4, 0), (4, 6)])
@@ -61,7 +62,9 @@ def test_row_lstm_carries_a_row_down_and_aside(measured: Any) -> None:
     arguments: dict[str, Any] = {"data_shape": (1, 4, 12), "levels": 2, "width": 16, "layers": 2}
     x, y = data(2000), data(300)
     name, rate = "pixelrnn-row-lstm", 1e-2
-    figure = nats(trained(name, x, steps=200, seed=0, **arguments, learning_rate=rate), y) - bits(12)
+    page = trained(name, x, steps=200, seed=0, **arguments, learning_rate=rate)
+    draws_nearer(page, y)
+    figure = nats(page, y) - bits(12)
     without = fresh(name, 0, **arguments)
     switched_off(*(layer.inner.state_to_state for layer in without.network.layers))
     twin = nats(trained_model(without, x, steps=200, seed=0, learning_rate=rate), y) - bits(12)

@@ -21,6 +21,11 @@ class Radii:
 
 def radius(system: str, *, seed: int = 0, **arguments: Any) -> float:
     """The largest |(theta, psi)| of the last 200 iterations of the system's default training."""
-    radii = Radii()
-    gencore.Trainer(gencore.recipe(system, **arguments), dirac(), seed=seed, cpu=True, callbacks=(radii,)).fit()
-    return max(radii.radii[-200:])
+    return played(system, seed=seed, **arguments)[0]
+
+
+def played(system: str, *, seed: int = 0, **arguments: Any) -> tuple[float, Any]:
+    """That, and the trained model."""
+    radii, recipe = Radii(), gencore.recipe(system, **arguments)
+    model = gencore.Trainer(recipe, dirac(), seed=seed, cpu=True, callbacks=(radii,)).fit()
+    return max(radii.radii[-200:]), model

@@ -12,6 +12,7 @@ from torch import Tensor
 import gencore
 from gencore.data import arrays
 from gencore.latent import encode_all, mutual_information_gap
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vae.vae_digits import bernoulli_vae, binary, mean_bound, train
 from tests.plugins.vae.vae_models import DOTS, loss_of
 
@@ -35,6 +36,7 @@ def test_beta_trades_nats_of_z_for_likelihood() -> None:
     """beta = 4 spends less KL than beta = 1 (6.4) and keeps fewer latents; its bound at beta = 1 is lower."""
     recipe = gencore.recipe("beta-vae", steps=600, beta=4.0, binarization="none")
     model, x = train(recipe, binary("train")), binary("test")
+    draws_nearer(model, x)
     with torch.no_grad():
         posterior, plain = model.encode(x), bernoulli_vae().encode(x)
     assert posterior.kl_to_standard_normal().mean() < 0.6 * plain.kl_to_standard_normal().mean()

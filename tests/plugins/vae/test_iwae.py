@@ -11,6 +11,7 @@ import torch
 import gencore
 from gencore.noise import GlobalNoise
 from gencore_vae.vae import VariationalBound
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vae import linear_gaussian as truth
 from tests.plugins.vae.vae_models import DOTS
 
@@ -80,7 +81,9 @@ def importance_gap(num_samples: int, seed: int = 0) -> float:
     made = truth.posterior_only(truth.recipe("vae", batch_size=64, learning_rate=1e-2), steps=600)
     objective = gencore.recipe("iwae", num_samples=num_samples, binarization="none").stages[0].objective
     stage = dataclasses.replace(made.stages[0], objective=objective)
-    return truth.gap(truth.with_the_true_decoder(dataclasses.replace(made, stages=(stage,)), seed), 20)
+    model = truth.with_the_true_decoder(dataclasses.replace(made, stages=(stage,)), seed)
+    draws_nearer(model, truth.draw(1000), share=0.2)
+    return truth.gap(model, 20)
 
 
 @pytest.mark.behaviour

@@ -11,6 +11,7 @@ import gencore
 from gencore.noise import GlobalNoise
 from gencore_vae.parts.latent_variable import Terms
 from gencore_vae.vae import VariationalBound
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vae import linear_gaussian as truth
 from tests.plugins.vae.vae_digits import grey, mean_bound, principal_components, train
 from tests.plugins.vae.vae_models import DOTS, loss_of
@@ -74,6 +75,7 @@ def test_gaussian_vaes_beat_the_linear_model(measured) -> None:
     """The same 8 latents and the same noise: PPCA, which is the twin without hidden layers, -30.7, vae -15.8."""
     std, linear = principal_components(8)
     model = train(gencore.recipe("vae", steps=1500, latent_dim=8, decoder_std=std), grey("train"))
+    draws_nearer(model, grey("test"))
     measured(
         "vae",
         "bound at k = 50 on held-out digits, nats; twin: probabilistic PCA",

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 import gencore
 from gencore_vq.parts.codebook import Codebook
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vq.codebooks import brute_force, spread
-from tests.plugins.vq.vq_digits import trained, used
+from tests.plugins.vq.vq_digits import PRIOR, held_out, trained, used
 
 
 def test_unit_length_codes_have_the_highest_cosine() -> None:
@@ -38,7 +39,8 @@ def test_cosine_model_does_not_see_the_length_of_its_latents() -> None:
 @pytest.mark.behaviour
 def test_cosine_codes_stay_in_use_without_restart(measured) -> None:
     """40 of 64 codes after 300 steps. Twin: the same codebook by gradient, with the lengths left in: 10."""
-    cosine = trained("cosine-vq-vae", steps=300)
+    cosine = trained("cosine-vq-vae", steps=300, **PRIOR)
+    draws_nearer(cosine, held_out())
     euclidean = trained("vq-vae", steps=300, update="gradient", code_dim=8)
     assert used(euclidean) < 17, used(euclidean)
     measured(

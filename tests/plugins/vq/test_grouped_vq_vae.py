@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from gencore_vq.parts.codebook import Codebook
+from tests.plugins.default_sampler import draws_nearer
 from tests.plugins.vq.codebooks import brute_force, spread
-from tests.plugins.vq.vq_digits import error, held_out, trained
+from tests.plugins.vq.vq_digits import PRIOR, error, held_out, trained
 
 
 @pytest.mark.parametrize("places", [(4, 5), (6,)], ids=["image", "sequence"])
@@ -61,7 +62,8 @@ def test_averages_of_groups_do_not_mix() -> None:
 @pytest.mark.behaviour
 def test_groups_name_more_points_than_one_book_of_as_many_vectors(measured) -> None:
     """16^4 points from four groups of 16 codes. Twin: 64 codes in one book, which holds four times the numbers."""
-    grouped, single = trained("grouped-vq-vae"), trained("vq-vae", num_codes=64, kmeans_iterations=10)
+    grouped, single = trained("grouped-vq-vae", **PRIOR), trained("vq-vae", num_codes=64, kmeans_iterations=10)
+    draws_nearer(grouped, held_out())
     with torch.no_grad():
         errors = [error(model, model.encode(held_out())) for model in (grouped, single)]
     measured(

@@ -13,7 +13,8 @@ import torch
 
 import gencore
 from gencore.errors import GencoreError
-from tests.plugins.vq.vq_digits import error, held_out, trained
+from tests.plugins.default_sampler import draws_nearer
+from tests.plugins.vq.vq_digits import PRIOR, error, held_out, trained
 
 pytestmark = pytest.mark.xdist_group("residual-vq-vae")  # its tests share what they train
 
@@ -45,7 +46,9 @@ def errors_by_depth(model: Any) -> list[float]:
 @pytest.mark.behaviour
 def test_every_residual_book_takes_some_of_the_error(measured) -> None:
     """Four books of 16 codes against their own first one, the twin: 16 codes a place."""
-    errors = errors_by_depth(trained("residual-vq-vae"))
+    model = trained("residual-vq-vae", **PRIOR)
+    draws_nearer(model, held_out())
+    errors = errors_by_depth(model)
     assert errors == sorted(errors, reverse=True), errors
     measured(
         "residual-vq-vae",
@@ -60,6 +63,6 @@ def test_every_residual_book_takes_some_of_the_error(measured) -> None:
 @pytest.mark.behaviour
 def test_book_dropout_makes_the_first_book_serve_alone() -> None:
     """Twin: trained for all books only."""
-    with_dropout = errors_by_depth(trained("residual-vq-vae"))
+    with_dropout = errors_by_depth(trained("residual-vq-vae", **PRIOR))
     without = errors_by_depth(trained("residual-vq-vae", book_dropout=False))
     assert with_dropout[0] < 0.9 * without[0], (with_dropout, without)

@@ -11,6 +11,9 @@ import gencore
 from gencore.data import digits
 from gencore_vq.parts.codebook import perplexity
 
+PRIOR: dict[str, Any] = {"prior_steps": 60, "prior_width": 16, "prior_layers": 1}
+"""For models whose default sampler is looked at: without steps of the prior it draws codes at random."""
+
 
 @functools.cache
 def held_out() -> torch.Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dirac_game import radius
+from dirac_game import played, radius
 
 import gencore
 from gencore.data.toys.dirac import dirac
 from gencore.errors import GencoreError
+from tests.plugins.default_sampler import draws_nearer
 
 
 def test_players_step_together() -> None:
@@ -38,6 +39,7 @@ def test_negative_weight_is_refused() -> None:
 def test_the_spiral_ends(measured) -> None:
     """|(theta, psi)| over the last 200 of 1500 steps, from 1.414: nothing in it is random, so all seeds agree.
     Measured: page 2.7e-14; weight 0, which is simultaneous gradient descent, 0.458; untrained 1.414."""
-    page, twin = radius("consensus-gan"), radius("consensus-gan", weight=0.0)
+    (page, model), twin = played("consensus-gan"), radius("consensus-gan", weight=0.0)
+    draws_nearer(model, dirac().x)
     what = "distance to the Dirac game's equilibrium"
     measured("consensus-gan", what, figure=page, twin=twin, bar=1e-3, better="lower")

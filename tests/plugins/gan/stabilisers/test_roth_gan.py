@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dirac_game import radius
+from dirac_game import played, radius
 
 import gencore
 from gencore.adversarial.penalties import Roth
+from gencore.data.toys.dirac import dirac
 from gencore.errors import GencoreError
 from gencore_gan.parts.players import PlayersConfig, PlayersGAN
 from gencore_gan.stabilisers.roth_gan import RothAdversarial, annealed
+from tests.plugins.default_sampler import draws_nearer
 
 
 def test_annealing() -> None:
@@ -42,5 +44,6 @@ def test_bad_arguments(wrong: dict) -> None:
 def test_the_spiral_ends(measured) -> None:
     """|(theta, psi)| over the last 200 of 1500 steps, from 1.414: nothing in it is random, so all seeds agree.
     Measured: page 1.9e-7; the penalty off 0.246; untrained 1.414. With gamma 0.1 and fixed it is 0.022."""
-    page, twin = radius("roth-gan"), radius("roth-gan", gamma=0.0)
+    (page, model), twin = played("roth-gan"), radius("roth-gan", gamma=0.0)
+    draws_nearer(model, dirac().x)
     measured("roth-gan", "distance to the Dirac game's equilibrium", figure=page, twin=twin, bar=1e-3, better="lower")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dirac_game import radius
+from dirac_game import played, radius
 
 import gencore
 from gencore.adversarial.losses import minimax
 from gencore.adversarial.objective import Adversarial
+from gencore.data.toys.dirac import dirac
 from gencore.errors import GencoreError
 from gencore_gan.parts.players import PlayersConfig, PlayersGAN
 from gencore_gan.stabilisers.unrolled_gan import UnrolledAdversarial
+from tests.plugins.default_sampler import draws_nearer
 
 
 def generator_gradient(objective: Adversarial, model: PlayersGAN, x: torch.Tensor) -> torch.Tensor:
@@ -62,6 +64,7 @@ def test_the_spiral_ends(measured) -> None:
     """|(theta, psi)| over the last 200 of 1500 steps, from 1.414: nothing in it is random, so all seeds agree.
     Measured: page (K = 5) 6.7e-23, K = 1 6.1e-5; K = 0, the minimax game, 1.415; untrained 1.414. The paper's ring of
     eight modes takes 25,000 iterations and is not tried here."""
-    page, twin = radius("unrolled-gan"), radius("unrolled-gan", unrolled_steps=0)
+    (page, model), twin = played("unrolled-gan"), radius("unrolled-gan", unrolled_steps=0)
+    draws_nearer(model, dirac().x)
     what = "distance to the Dirac game's equilibrium"
     measured("unrolled-gan", what, figure=page, twin=twin, bar=1e-3, better="lower")
