@@ -13,7 +13,8 @@ import gencore
 from gencore.data import InMemory, digits, subset
 from gencore.nn.distributions import DiagonalGaussian
 from gencore_vae.latent_classifier_vae import LatentClassification
-from tests.plugins.vae.vae_digits import accuracy
+from tests.plugins.default_sampler import draws_nearer
+from tests.plugins.vae.vae_digits import TEST, accuracy
 
 TINY: dict[str, Any] = {"latent_dim": 2, "hidden": (8,), "num_classes": 2, "num_labels": 4, "batch_size": 4}
 
@@ -101,8 +102,11 @@ def latent_classifier(seed: int, steps: int) -> Any:
 
 @pytest.mark.behaviour
 def test_latents_of_unlabelled_digits_carry_the_class(measured) -> None:
-    """Accuracy with 30 labels, three seeds: 0.65 to 0.73; on the latents of an untrained encoder 0.22 to 0.28."""
-    pages, twins = ([accuracy(latent_classifier(seed, steps)) for seed in (0, 1)] for steps in (1500, 0))
+    """Accuracy with 30 labels after 900 steps, the worse of seeds 0 and 1: 0.68; on the latents of an
+    untrained encoder 0.17 to 0.28."""
+    models = [latent_classifier(seed, 900) for seed in (0, 1)]
+    draws_nearer(models[0], TEST["x"])
+    pages, twins = map(accuracy, models), [accuracy(latent_classifier(seed, 0)) for seed in (0, 1)]
     assert max(twins) < 0.4, twins
     measured(
         "latent-classifier-vae",

@@ -13,6 +13,7 @@ from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.evaluation import train_classifier
 from gencore_gan.architectures.lapgan import LAPGAN, LAPGANConfig, Level, doubled, halved
+from tests.plugins.default_sampler import draws_nearer
 
 
 def test_pyramid_by_hand() -> None:
@@ -82,12 +83,22 @@ class Blind(LAPGAN):
         return super().judge_detail(level, x - coarse, torch.zeros_like(coarse))
 
 
+def with_the_coarsest_level(model: LAPGAN) -> LAPGAN:
+    """The same, its coarsest level trained for 300 steps: without it no picture is drawn from nothing."""
+    recipe = gencore.recipe("lapgan", steps=300)
+    trainer = gencore.Trainer(dataclasses.replace(recipe, stages=recipe.stages[:1]), digits("train"), cpu=True)
+    trainer.begin_from(model)
+    return trainer.fit().eval()
+
+
 def fits(model_class: type[LAPGAN], seed: int) -> tuple[float, float]:
     """On test digits halved and doubled: the correlation of the detail given with the true one, and the share that an
     outside classifier still reads as what they are."""
-    recipe = gencore.recipe("lapgan", steps=1250)
+    recipe = gencore.recipe("lapgan", steps=800)
     finest = dataclasses.replace(recipe, model=model_class, stages=recipe.stages[1:])
     model = gencore.Trainer(finest, digits("train"), seed=seed, cpu=True).fit().eval()
+    if model_class is LAPGAN:
+        draws_nearer(with_the_coarsest_level(model), digits("train").x)
     test = digits("test")
     batch = test.fetch(torch.arange(len(test)))
     coarse = doubled(halved(batch["x"]))
@@ -101,7 +112,8 @@ def fits(model_class: type[LAPGAN], seed: int) -> tuple[float, float]:
 
 @pytest.mark.behaviour
 def test_detail_fits_the_coarse_picture(measured) -> None:
-    """The finest level alone, 1500 steps. Measured at seeds 0, 1, 2: correlation page 0.62, 0.55, 0.55, neither network
+    """The finest level alone, 800 steps. Seed 0: correlation page 0.54, twin 0.17; class kept 0.77 and 0.51. After 1500
+    steps at seeds 0, 1, 2: correlation page 0.62, 0.55, 0.55, neither network
     shown the coarse picture 0.16, 0.18, 0.14, untrained 0.00 to 0.05; class kept page 0.77, 0.77, 0.78, twin 0.51,
     0.51, 0.44, without any detail 0.71."""
     (page, kept), (twin, twin_kept) = fits(LAPGAN, 0), fits(Blind, 0)
