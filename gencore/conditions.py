@@ -93,7 +93,7 @@ class Image:
 
     def draw(self, noise: NoiseSource) -> Tensor:
         """Raises GencoreError: pictures come from data."""
-        raise GencoreError("This model is conditioned on a picture: give some (gencore translate, or condition=...).")
+        raise GencoreError("This model is conditioned on a picture: give some: condition=... (--condition FILE).")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ class Tokens:
 
     def draw(self, noise: NoiseSource) -> Tensor:
         """Raises GencoreError: words at random are no sentence."""
-        raise GencoreError("This model is conditioned on a sentence: give one (--condition TEXT, or condition=...).")
+        raise GencoreError("This model is conditioned on a sentence: give one: condition=... (--condition TEXT).")
 
     def parse(self, word: str) -> Tensor:
         """The tokens of a sentence, (length,) int64. Raises GencoreError for unknown words and long sentences."""

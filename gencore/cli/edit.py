@@ -48,6 +48,7 @@ def edit_command(
     from gencore.cli.inversion import _image_shape, _psnr
     from gencore.data.images import read_image, save_grid
     from gencore.latent import edit
+    from gencore.latent.codes import encodes_all
     from gencore.latent.inversion import Search, invert
 
     if output.suffix.lower() != ".png":
@@ -58,7 +59,7 @@ def edit_command(
     channels, height, width = _image_shape(loaded, model)
     x = read_image(picture, channels, (height, width))[None]
     told = loaded.check_condition(asked_condition(loaded, model, label, None), 1)
-    start: Any = "encoder" if hasattr(loaded, "encode") else "prior"
+    start: Any = "encoder" if encodes_all(loaded, told) else "prior"
     found = invert(loaded, x, search=Search(steps=steps), start=start, seed=seed, condition=told)
     way = _direction(loaded, found.z[0], along, plus, minus, labels, data)
     row = [x, found.x.cpu()]

@@ -45,6 +45,7 @@ def invert_command(
     import gencore
     from gencore.cli.apply import asked_condition
     from gencore.data.images import read_image
+    from gencore.latent.codes import encodes_all
     from gencore.latent.inversion import Search, invert
     from gencore_hub.atomic import atomic_write
 
@@ -54,8 +55,8 @@ def invert_command(
     channels, height, width = _image_shape(loaded, model)
     x = torch.stack([read_image(file, channels, (height, width)) for file in pictures])
     search = Search(method=method, steps=steps, learning_rate=1.0 if method == "lbfgs" else 0.05)
-    first = start or ("encoder" if hasattr(loaded, "encode") else "prior")
     told = asked_condition(loaded, model, label, condition)
+    first = start or ("encoder" if encodes_all(loaded, told) else "prior")
     found = invert(loaded, x, search=search, start=first, seed=seed, condition=told)
     buffer = io.BytesIO()
     np.save(buffer, found.z.cpu().numpy(), allow_pickle=False)

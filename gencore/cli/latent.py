@@ -10,6 +10,7 @@ import typer
 from gencore.cli.options import Data, Model, Seed
 from gencore.cli.show import say
 from gencore.errors import GencoreError
+from gencore.paths import user_path
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,9 @@ def walk(
     along: Annotated[
         list[int] | None, typer.Option(help="Instead, this number of one code from -2 to 2; repeatable, a row each.")
     ] = None,
+    codes: Annotated[
+        Path | None, typer.Option(help="Instead of random ones, codes of gencore invert: from each to the next.")
+    ] = None,
     seed: Seed = 0,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png grid, or a .gif that walks there and back.")
@@ -39,8 +43,8 @@ def walk(
     from gencore.latent import walk as walk_between
 
     _check_suffix(output, ".png", ".gif")
-    if plane and along:
-        raise GencoreError("--plane and --along are both given; expected one of them.")
+    if plane and (along or codes):
+        raise GencoreError("--plane is given beside --along or --codes; expected one of them.")
     for name, value in (("--rows", rows), ("--steps", steps)):
         if value < 2:
             raise GencoreError(f"{name} is {value}; expected at least 2.")
@@ -48,7 +52,11 @@ def walk(
     if plane:
         pictures = code_plane(loaded, _codes(loaded, data, None).z, side=steps)
     elif along:
-        pictures = traverse(loaded, _ends(loaded, data, 2, seed)[0], dims=tuple(along), steps=steps)
+        first = _read_codes(codes, loaded, 1)[0] if codes else _ends(loaded, data, 2, seed)[0]
+        pictures = traverse(loaded, first, dims=tuple(along), steps=steps)
+    elif codes:
+        ends = _read_codes(codes, loaded, 2)
+        pictures = walk_between(loaded, ends[:-1], ends[1:], steps=steps, path=path)
     else:
         ends = _ends(loaded, data, 2 * rows, seed)
         pictures = walk_between(loaded, ends[:rows], ends[rows:], steps=steps, path=path)
@@ -114,14 +122,42 @@ def _write_walks(pictures: Any, output: Path) -> None:
 
 
 def _ends(model: Any, data: str, count: int, seed: int) -> Any:
-    """Codes (count, D) to walk between."""
+    """Codes (count, D) to walk between: of data, or of the prior where there is no encoder, or one that reads only a
+    part of the code."""
     from gencore import Noise
     from gencore.latent import select_random
+    from gencore.latent.codes import encodes_all
 
-    if hasattr(model, "encode"):
+    if encodes_all(model):
         z = _codes(model, data, None).z
         return z[select_random(len(z), min(count, len(z)) // 2 * 2, seed=seed)]
     return model.draw_prior(Noise(seed, 0, count))
+
+
+def _read_codes(file: Path, model: Any, least: int) -> Any:
+    """The codes (N, D) of a .npy file. Raises GencoreError for fewer than `least`, and for others than the model's."""
+    import numpy as np
+    import torch
+
+    from gencore.data.regular import open_regular
+    from gencore.latent.walks import check_codes
+    from gencore.noise import Noise
+
+    try:
+        with open_regular(user_path(file)) as opened:
+            codes = torch.from_numpy(np.load(opened, allow_pickle=False)).float()
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise GencoreError(f"--codes {file} cannot be read as a .npy file of codes: {error}.") from error
+    check_codes(codes)
+    if len(codes) < least:
+        raise GencoreError(f"--codes {file} holds {len(codes)}; expected {least} codes or more.")
+    try:
+        size = model.draw_prior(Noise(0, 0, 1)).flatten(1).shape[1]
+    except GencoreError:  # an autoencoder says no size: its generator does, where they do not fit
+        return codes
+    if codes.shape[1] != size:
+        raise GencoreError(f"The codes of --codes {file} have {codes.shape[1]} numbers; the model's have {size}.")
+    return codes
 
 
 def _check_suffix(output: Path, *allowed: str) -> None:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def voice(
     model: Model,
-    file: Annotated[Path, typer.Argument(help="A sound file, of any rate (needs gencore[audio]).")],
+    file: Annotated[Path, typer.Argument(help="A sound file, of any rate (needs gencore\\[audio]).")],
     speaker: Annotated[int, typer.Option(help="The number of the class whose voice it shall be.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A .wav file, at 8000 numbers a second.")],
     through: Annotated[

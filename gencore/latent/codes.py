@@ -60,6 +60,21 @@ def encode_all(model: Any, data: Source | Tensor, *, limit: int | None = None, b
     return Codes(z=torch.cat(codes), index=torch.arange(total), label=torch.cat(labels) if labels else None)
 
 
+def encodes_all(model: Any, condition: Any = None) -> bool:
+    """Whether the encoder, told `condition` if any, gives what the generator takes: InfoGAN's, for one, reads the code
+    and not the noise beside it. False without an encoder; True where there is no prior, and nothing but its codes."""
+    if not isinstance(model, Encoder):
+        return False
+    try:
+        prior = model.draw_prior(Noise(0, 0, 1))  # type: ignore[attr-defined]
+    except GencoreError:
+        return True
+    x = torch.zeros(1, *model.config.data_shape, device=model.device)  # type: ignore[attr-defined]
+    told = model.check_condition(condition, 1)  # type: ignore[attr-defined]
+    with evaluating(model):
+        return mean_of(model.encode(x, condition=told)).flatten(1).shape == prior.flatten(1).shape
+
+
 def decode(model: Any, z: Tensor, *, batch_size: int = 256) -> Tensor:
     """What the model generates from codes z (N, D), (N, *shape). Raises GencoreError where it has no generator,
     NonFiniteError for codes that are not finite.

@@ -22,7 +22,7 @@ from torch import Tensor
 from gencore.config import check
 from gencore.data.source import check_batch
 from gencore.errors import GencoreError, NonFiniteError
-from gencore.latent.codes import evaluating, mean_of
+from gencore.latent.codes import encodes_all, evaluating, mean_of
 from gencore.noise import Noise
 from gencore.protocols import Encoder, Generator
 
@@ -110,7 +110,7 @@ def invert(
     with evaluating(model):
         condition = model.check_condition(condition, len(x))  # type: ignore[attr-defined]
         condition = None if condition is None else condition.to(x.device)
-        first = _first_codes(model, x, start, seed)
+        first = _first_codes(model, x, start, seed, condition)
 
         def generate(z: Tensor, rows: slice) -> Tensor:
             told = None if condition is None else condition[rows]
@@ -124,7 +124,7 @@ def invert(
     return Inversion(z=z, x=generated, loss=losses[0], first_loss=losses[1])
 
 
-def _first_codes(model: Any, x: Tensor, start: Start | Tensor, seed: int) -> Tensor:
+def _first_codes(model: Any, x: Tensor, start: Start | Tensor, seed: int, condition: Tensor | None) -> Tensor:
     if isinstance(start, Tensor):
         if len(start) != len(x) or not start.is_floating_point() or not start.isfinite().all():
             raise GencoreError(
@@ -136,7 +136,11 @@ def _first_codes(model: Any, x: Tensor, start: Start | Tensor, seed: int) -> Ten
         return torch.as_tensor(model.draw_prior(Noise(seed, 0, len(x), device=x.device)))
     if not isinstance(model, Encoder):
         raise GencoreError(f'{type(model).__name__} has no encoder to start from: take start="prior", or codes.')
-    return mean_of(model.encode(x))
+    if not encodes_all(model, None if condition is None else condition[:1]):
+        raise GencoreError(
+            f'The encoder of {type(model).__name__} reads only a part of the code: take start="prior", or codes.'
+        )
+    return mean_of(model.encode(x, condition=condition))
 
 
 def _rows(count: int, search: Search) -> list[slice]:

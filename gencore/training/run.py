@@ -288,7 +288,7 @@ def next_command(settings: RunSettings, out: Path) -> str:
     spec = default_registry().owner(settings.system)[1]
     model, data = str(out), ["--data", settings.data] if settings.data else []
     if "sampler" in spec.roles:
-        return shlex.join(["gencore", "sample", model])
+        return shlex.join(["gencore", "sample", model, *_told(out)])
     if "translate" in spec.traits:
         return shlex.join(["gencore", "translate", model, "PICTURE.png", "-o", "translated.png"])
     if "reconstruct" in spec.traits:
@@ -298,6 +298,18 @@ def next_command(settings: RunSettings, out: Path) -> str:
     if "encoder" in spec.roles:
         return shlex.join(["gencore", "map", model, *data, "-o", "map.png"])
     return shlex.join(["python", "-c", f"import gencore; print(gencore.from_pretrained({model!r}))"])
+
+
+def _told(out: Path) -> list[str]:
+    """What samples of the model in `out` must be told, as options: a sentence of its words, or a file. Classes and
+    attributes are drawn where nobody tells them."""
+    from gencore_hub.config_file import read_config
+
+    config = read_config(out)["config"] if (out / "config.json").is_file() else {}
+    condition = config.get("condition")
+    if isinstance(condition, dict) and "words" in condition:
+        return ["--condition", " ".join(condition["words"][: condition["length"]])]
+    return ["--condition", "FILE"] if config.get("input_shape") else []
 
 
 def class_names(source: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -100,3 +101,30 @@ def test_map_draws_pictures(app: typer.Typer, autoencoder: str, tmp_path: Path) 
     for name, options in (("dots.png", ()), ("pictures.png", ("--pictures",))):
         run(app, "map", autoencoder, "-n", 60, *options, "-o", tmp_path / name)
     assert (tmp_path / "dots.png").read_bytes() != (tmp_path / "pictures.png").read_bytes()
+
+
+def test_a_code_that_the_encoder_reads_in_part_is_walked_from_the_prior(app: typer.Typer, tmp_path: Path) -> None:
+    """InfoGAN's encoder reads 12 numbers of 14; 10 and 11 are those in [-1, 1]."""
+    gencore.create("infogan", hidden=[8], latent_dim=2).save_pretrained(tmp_path / "info")
+    said = run(app, "walk", tmp_path / "info", "--along", 10, "--along", 11, "--steps", 3, "-o", tmp_path / "a.png")
+    assert "2 rows of 3" in said
+    run(app, "walk", tmp_path / "info", "--rows", 2, "--steps", 3, "-o", tmp_path / "b.png")
+
+
+def test_a_walk_from_codes_of_a_file(app: typer.Typer, tmp_path: Path) -> None:
+    """From each code to the next; along a number from the first one."""
+    gencore.create("gan", hidden=[8], latent_dim=3).save_pretrained(tmp_path / "gan")
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).normal(size=(3, 3)).astype("float32"))
+    given = ("walk", tmp_path / "gan", "--codes", tmp_path / "codes.npy", "--steps", 4, "-o", tmp_path / "walk.png")
+    assert "2 rows of 4" in run(app, *given)
+    assert "1 rows of 4" in run(app, *given, "--along", 2)
+    for wrong, message in (
+        (np.zeros((1, 3)), "2 codes or more"),
+        (np.zeros((3, 4)), "4 numbers"),
+        (np.zeros(3), "N, D"),
+    ):
+        np.save(tmp_path / "codes.npy", wrong.astype("float32"))
+        with pytest.raises(GencoreError, match=message):
+            run(app, *given)
+    with pytest.raises(GencoreError, match="--codes"):
+        run(app, *given, "--plane")

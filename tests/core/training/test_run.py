@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import gencore
 from gencore.cli.app import app
 from gencore.conditions import Attributes, ClassLabel
 from gencore.errors import GencoreError
@@ -119,6 +120,19 @@ def test_the_next_command_shows_what_the_system_can_do() -> None:
     ):
         assert command.startswith(expected)
     assert "gencore.from_pretrained('a b')" in shlex.split(commands[2])[2]
+
+
+def test_the_next_command_tells_what_samples_must_be_told(tmp_path: Path) -> None:
+    """A sentence of the model's words, or a file; classes are drawn in turn."""
+    shown = {}
+    for name, config in (("gan-cls", {}), ("wavenet", {"input_shape": (1, 4, 32)}), ("cgan", {})):
+        gencore.create(name, **config).save_pretrained(tmp_path / name)
+        shown[name] = shlex.split(run.next_command(RunSettings(system=name), tmp_path / name))[3:]
+    told = gencore.from_pretrained(tmp_path / "gan-cls").condition
+    assert shown["gan-cls"][0] == "--condition"
+    assert told.check(shown["gan-cls"][1], 2).shape == (2, told.length)
+    assert shown["wavenet"] == ["--condition", "FILE"]
+    assert shown["cgan"] == []
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
