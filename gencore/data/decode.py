@@ -113,6 +113,18 @@ def read_pixels(path: Path, how: Decoding) -> npt.NDArray[np.uint8]:
         return pixels_of(image, how, str(path))
 
 
+def read_square(path: Path, how: Decoding, place: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The square of how.size pixels of the upright picture that begins at `place` (left, top), at its own resolution,
+    (size, size, channels) uint8. Raises as read_header does."""
+    with _opened(path) as image:
+        flat = flatten(image, how.channels, how.data_range, str(path))
+        turn = image.getexif().get(_ORIENTATION, 1)  # after decoding: Pillow turns TIFF files itself
+        upright = flat.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else flat
+        left, top = place
+        square = upright.crop((left, top, left + how.size, top + how.size))
+        return np.asarray(square).reshape(how.size, how.size, how.channels)
+
+
 def pixels_of(image: Image.Image, how: Decoding, name: str) -> npt.NDArray[np.uint8]:
     """An image's pixels, (size, size, channels) uint8. Raises ValueError for floats and values out of range."""
     width, height = image.size

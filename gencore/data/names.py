@@ -58,6 +58,11 @@ FORMS = {
         "two kinds of pictures: trainA, trainB, testA, testB, or two sub-folders",
         "gencore.data.sources.two_domains:open_unpaired",
     ),
+    "squares": Form(
+        "squares:DIR",
+        "squares cut at random from pictures of any sizes, at their own resolution; --image-size is the side",
+        "gencore.data.sources.squares:open_squares",
+    ),
     "text": Form(
         "text:PATH[,UNIT[,LENGTH]]",
         "a text file, a folder of .txt or hf://datasets/ORG/NAME, by bytes, characters, words or bpe, in pieces of 64",

@@ -261,19 +261,39 @@ def make_trainer(settings: RunSettings, source: Any, initial: Any, callbacks: tu
 
 
 def open_data(settings: RunSettings, *, split: Literal["train", "test"] = "train") -> Any:
-    """The source that the settings name, or the system's own."""
+    """The source that the settings name, or the system's own. Of a folder of pictures of mixed sizes, a system that
+    cuts squares from pictures (its recipe takes `crop`) gets squares of that side, unless an image_size is given."""
     from gencore.data import open_source
+    from gencore.data.sources.folder import MixedSizesError
 
-    return open_source(
-        settings.data or _default_data(settings.system),
-        image_size=settings.image_size,
-        split=split,
-        skip_corrupt=settings.skip_corrupt,
-        data_range=settings.data_range,
-        condition=settings.condition,
-        second=settings.second_data,
-        cache=settings.cache,
-    )
+    options: dict[str, Any] = {
+        "split": split,
+        "skip_corrupt": settings.skip_corrupt,
+        "data_range": settings.data_range,
+        "condition": settings.condition,
+        "second": settings.second_data,
+        "cache": settings.cache,
+    }
+    data = settings.data or _default_data(settings.system)
+    try:
+        return open_source(data, image_size=settings.image_size, **options)
+    except MixedSizesError:
+        side = _crop(settings)
+        if not side or settings.second_data is not None or data.startswith(("paired:", "unpaired:")):
+            raise
+        return open_source(f"squares:{data}", image_size=side, **options)
+
+
+def _crop(settings: RunSettings) -> int:
+    """The side of the squares that the system cuts from pictures; 0 where it takes them whole."""
+    from gencore.api import arguments
+    from gencore.registry import default_registry
+
+    known = arguments(default_registry().resolve(settings.system, "recipe"))
+    if "crop" not in known:
+        return 0
+    side = parse_overrides(settings.set).get("crop", known["crop"].default)
+    return side if isinstance(side, int) else 0
 
 
 def resume_command(out: Path) -> str:

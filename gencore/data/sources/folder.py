@@ -183,6 +183,10 @@ def image_folder(
     )
 
 
+class MixedSizesError(GencoreError):
+    """Pictures that are not squares of one size, where nothing says which size they shall have."""
+
+
 class _Wanted(NamedTuple):
     """What the caller says of the decoding; None is for the files to say."""
 
@@ -310,8 +314,8 @@ def _common_size(headers: dict[Path, Header], root: Path, half: Half | None) -> 
     width, height = min(sizes)
     if len(sizes) > 1 or width != height:
         listed = ", ".join(f"{w} x {h}" for w, h in sorted(sizes)[:3])
-        raise GencoreError(
+        raise MixedSizesError(
             f"the images in {root} are not squares of one size ({listed}{', ...' if len(sizes) > 3 else ''}). Say "
-            "which size they shall have: image_size=32 (--image-size 32)."
+            "which size they shall have: image_size=32 (--image-size 32). Or cut squares from them: squares:DIR."
         )
     return width
