@@ -139,3 +139,22 @@ def test_the_rows_of_a_hub_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
             open_source("text:hf://datasets/a/b")
     with pytest.raises(ValueError, match="is no Hub data set"):
         open_source("text:hf://models/a/b")
+
+
+def test_a_parquet_file_through_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The datasets library itself, which takes a folder of that name for the repository; nothing is asked of a server.
+    Rows without a text are left out, and the train part is read alone."""
+    pytest.importorskip("datasets")
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "org" / "name" / "data"
+    folder.mkdir(parents=True)
+    for part, texts in (("train", ["abc", None, "d\u00e9"] * 20), ("test", ["never"] * 20)):
+        table = arrow.table({"label": [0, 1, 2] * 20 if part == "train" else [0] * 20, "text": texts})
+        parquet.write_table(table, folder / f"{part}-00000-of-00001.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    source = open_source("text:hf://datasets/org/name,characters,7", split="all")
+    assert decode(source.tokens[0], source.vocabulary) == "abc\nd\u00e9\n"
+    assert source.vocabulary == ("a", "b", "c", "d", "\u00e9", "\n")
+    assert len(source) == (20 * 7 - 1) // 7
