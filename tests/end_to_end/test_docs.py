@@ -80,10 +80,12 @@ def downloaded(tmp_path: Path) -> None:
 def pictures(tmp_path: Path) -> None:
     """The folders and the checkpoint that docs/translation.md reads."""
     draw = np.random.default_rng(0)
-    for folder in ("pictures", "pairs/A", "pairs/B"):
+    sizes = {"pictures": (52,) * 4, "pairs/A": (52,) * 4, "pairs/B": (52,) * 4, "photos": (52, 40, 120, 60)}
+    for folder, widths in sizes.items():
         (tmp_path / folder).mkdir(parents=True)
-        for name in "abcd":
-            Image.fromarray(draw.integers(0, 256, (60, 52, 3), dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+        for name, width in zip("abcd", widths, strict=True):
+            pixels = draw.integers(0, 256, (60, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{name}.png")
     torch.save({"params_ema": weights(4)}, tmp_path / "RealESRGAN_x4plus.pth")
 
 

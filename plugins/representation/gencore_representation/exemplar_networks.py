@@ -68,9 +68,13 @@ class ExemplarNetwork(Embedding):
         super().__init__(config)
         self.head = nn.Linear(config.code_dim, config.num_exemplars)
 
+    def encode(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """x (N, *data_shape) -> codes (N, code_dim), not negative: what the head sees, as the paper's features are."""
+        return self.encoder(x).relu()
+
     def judge(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """x (N, *data_shape) -> (N, num_exemplars) logits."""
-        return self.head(self.encode(x).relu())
+        return self.head(self.encode(x))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ class ProjectedNet(nn.Module):
         self.network, self.scale = network, scale
 
     def forward(self, y: Tensor) -> Tensor:
-        """(N, C, H, W), H and W at least 5 -> (N, C, scale H, scale W), not clipped."""
+        """(N, C, H, W) -> (N, C, scale H, scale W), not clipped."""
         return projected(self.network(y), y, self.scale)
 
 
@@ -115,7 +115,7 @@ class AffGAN(Model):
         self.critic = texture_critic(channels, width=config.critic_width)
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
-        """Pictures (N, C, H, W), H and W at least 5 -> (N, C, scale H, scale W) that shrink to x. They overshoot
+        """Pictures (N, C, H, W) -> (N, C, scale H, scale W) that shrink to x. They overshoot
         [-1, 1] by a little where x does not allow less."""
         check(to is None, "to", to, "None: affgan has one direction")
         made: Tensor = self.generator(x)

@@ -90,7 +90,7 @@ class SRGAN(Model):
         return self.generator.tiling
 
     def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
-        """Pictures (N, C, H, W), H and W at least 5 -> (N, C, scale H, scale W) in [-1, 1]."""
+        """Pictures (N, C, H, W) -> (N, C, scale H, scale W) in [-1, 1]."""
         check(to is None, "to", to, "None: srgan has one direction")
         return self.generator(x).clamp(-1, 1)
 

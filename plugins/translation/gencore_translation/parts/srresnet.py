@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from gencore.tiling import Tiling
 
 from .enlarging import bicubic, factors, subpixel_layer
+from .padding import filled_up
+
+LEAST_SIDE = 5
 
 
 class Block(nn.Module):
@@ -28,7 +31,8 @@ def reflected(before: int, after: int, kernel: int = 3) -> nn.Conv2d:
 
 
 class SRResNet(nn.Module):
-    """Pictures (N, channels, H, W), H and W at least 5 -> (N, channels, scale H, scale W), not clipped."""
+    """Pictures (N, channels, H, W) -> (N, channels, scale H, scale W), not clipped. Pictures of fewer than 5 pixels a
+    side, which the mirrors of the first layer need, are filled up by mirroring and cut again."""
 
     def __init__(self, channels: int, *, scale: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -45,5 +49,7 @@ class SRResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The bicubic picture and what the network adds to it."""
+        height, width = (self.scale * side for side in x.shape[-2:])
+        x = filled_up(x, 1, LEAST_SIDE)
         h = self.head(x)
-        return bicubic(x, self.scale) + self.tail(h + self.body(h))
+        return (bicubic(x, self.scale) + self.tail(h + self.body(h)))[..., :height, :width]

@@ -57,3 +57,4 @@ def test_sizes_are_those_of_the_scale() -> None:
     model = AffGAN(AffGANConfig(scale=3, width=4, blocks=1))
     assert isinstance(model.generator.network, nn.Module)
     assert model.translate(torch.zeros(1, 3, 7, 5)).shape == (1, 3, 21, 15)
+    assert model.translate(torch.zeros(1, 3, 2, 1)).shape == (1, 3, 6, 3)

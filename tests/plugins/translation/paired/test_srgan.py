@@ -54,7 +54,8 @@ def test_the_critic_comes_in_the_second_stage() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_any_size_is_enlarged(scale: int) -> None:
     _, model = made(scale=scale, data_shape=(3, 24, 24))
-    assert model.translate(torch.zeros(2, 3, 5, 7)).shape == (2, 3, 5 * scale, 7 * scale)
+    for height, width in ((5, 7), (1, 1), (3, 20)):
+        assert model.translate(torch.zeros(2, 3, height, width)).shape == (2, 3, height * scale, width * scale)
 
 
 @pytest.mark.parametrize(
