@@ -1,65 +1,13 @@
-"""The judge of captioned shapes: colour, shape, size and corner off a picture."""
+"""What is read off pictures of captioned shapes by formulas: where colour lies, and which shape fills a box."""
 
 from __future__ import annotations
-
-import functools
 
 import torch
 import torch.nn.functional as F
 from einops import einsum
-from torch import Tensor, nn
+from torch import Tensor
 
-from gencore.data.toys.captions import FACTORS, captions, coverage
-
-from .training import batch_of, in_parts, noisy, trained
-
-_COUNTS = [len(values) for values in FACTORS.values()]
-
-
-class CaptionJudge(nn.Module):
-    """Pictures (N, 3, 16, 16) in [-1, 1] to the logits of all factors, (N, 13)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 1, 1), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 32, 4, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 48, 4, 2, 1), nn.BatchNorm2d(48), nn.ReLU(), nn.Flatten(),
-            nn.Linear(48 * 16, 96), nn.ReLU(), nn.Linear(96, sum(_COUNTS)),
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
-
-    def predict(self, x: Tensor) -> Tensor:
-        """The factors, (N, 4) int64, each an index into gencore.data.toys.captions.FACTORS[name]."""
-        return torch.stack([part.argmax(1) for part in in_parts(self, x).split(_COUNTS, dim=1)], dim=1)
-
-    def right(self, x: Tensor, factors: Tensor) -> dict[str, float]:
-        """The share of pictures on which each factor is as in `factors` (N, 4), and "all" of them."""
-        same = self.predict(x) == factors
-        return {
-            **dict(zip(FACTORS, same.float().mean(0).tolist(), strict=True)),
-            "all": same.all(1).float().mean().item(),
-        }
-
-
-@functools.cache
-def caption_judge(seed: int = 0, steps: int = 700) -> CaptionJudge:
-    """Trained on all 96 combinations, half in their corner and half in free boxes.
-
-    In free boxes size and corner are cut from continuous values: do not score them there.
-    """
-    pools = [captions(12_000, seed=1000 + seed + i, combinations="all", free=bool(i)) for i in range(2)]
-
-    def loss(net: CaptionJudge, step: int) -> Tensor:
-        source = pools[step % 2]
-        rows = batch_of(len(source), 96, seed, step)
-        logits = net(noisy(source.x[rows], 0.1)).split(_COUNTS, dim=1)
-        factors = source.further["factors"][rows]
-        return torch.stack([F.cross_entropy(part, factors[:, i]) for i, part in enumerate(logits)]).sum()
-
-    return trained(CaptionJudge, loss, steps=steps, seed=seed, lr=1e-2)
+from gencore.data.toys.captions import FACTORS, coverage
 
 
 def drawn_box(x: Tensor) -> Tensor:

@@ -72,6 +72,7 @@ def test_data_of_more_classes_are_refused() -> None:
         recipe.stages[0].data(faces(20, people=4), None)  # type: ignore[misc]
 
 
+@pytest.mark.xdist_group("face-judge")
 @pytest.mark.behaviour
 def test_glasses_go_from_one_face_to_another(measured) -> None:
     """300 steps on faces with a yaw up to 0.4, judged on held-out faces; 8 CPU-seconds each, beside the judge's 13.
