@@ -72,8 +72,38 @@ def test_the_step_is_counted() -> None:
     assert objective.state_dict()["step"] == 1
 
 
+def test_the_papers_network_for_digits() -> None:
+    """Figure 4a: 28 -> 24 -> 12 -> 8 -> 4 places, 48 maps of them; hidden layers of 100; other sizes go, too."""
+    model: Any = gencore.create(
+        "dann", network="pooled", data_shape=(3, 28, 28), num_classes=10, width=32, code_dim=100
+    )
+    x = torch.rand(2, 3, 28, 28)
+    code = model.encode(x)
+    assert code.shape == (2, 48 * 4 * 4)
+    assert code.min() == 0
+    shapes = [tuple(weight.shape) for weight in (*model.head.parameters(), *model.critic.parameters())[::2]]
+    assert shapes == [(100, 768), (100, 100), (10, 100), (100, 768), (1, 100)]
+    assert model.classify(x).shape == model.judge(x).shape == (2,)
+    small: Any = gencore.create("dann", network="pooled", data_shape=(1, 16, 21), num_classes=3, width=4, code_dim=5)
+    assert small.judge(torch.rand(2, 1, 16, 21)).shape == (2,)
+
+
+def test_the_papers_rate() -> None:
+    """SGD with momentum 0.9; mu_p = 0.01 / (1 + 10 p)^0.75: 0.01 at first, 0.00261 at the middle."""
+    (phase,) = gencore.recipe("dann", rule="sgd", steps=10).stages[0].phases
+    assert phase.optimizer == gencore.SGD(learning_rate=0.01, momentum=0.9)
+    assert phase.schedule is not None
+    assert [phase.schedule(step) for step in (0, 5)] == pytest.approx([1, 6**-0.75])
+    (plain,) = gencore.recipe("dann", steps=10).stages[0].phases
+    assert plain.optimizer == gencore.Adam(learning_rate=1e-3)
+    assert plain.schedule is None
+
+
 def test_refusals() -> None:
-    """One domain only; domains of different shape; a negative strength."""
+    """One domain only; domains of different shape; a negative strength; words and pictures that do not fit."""
+    for wrong in ({"rule": "lbfgs"}, {"network": "deep"}, {"network": "pooled", "data_shape": (3, 12, 28)}):
+        with pytest.raises(GencoreError, match=[*wrong][-1]):
+            gencore.recipe("dann", **wrong)
     recipe = gencore.recipe("dann", data_shape=(1, 8, 8), num_classes=10, steps=1)
     with pytest.raises(GencoreError, match="--second"):
         Trainer(recipe, digits(), cpu=True).fit()

@@ -55,7 +55,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, noise: NoiseSource | None = None) -> Tensor:
         """`noise` draws the dropout's masks; None: torch's global stream in training, and no dropout in evaluation."""
         height, width = x.shape[-2:]
-        h, maps = filled_up(x, 2**self.depth, 2**self.depth * 2), []
+        h, maps = filled_up(x, 2**self.depth), []
         for level, layer in enumerate(self.down):
             h = layer(h if level == 0 else F.leaky_relu(h, 0.2))
             maps.append(h)
