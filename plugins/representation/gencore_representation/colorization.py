@@ -10,12 +10,14 @@ p~ is how often bins occur. Regression to the mean makes things grey; bins with 
 
 The code is the mean of the last features over all places. Deviations: p~ is counted during the training instead of
 beforehand (smoothed by Z alone); bins are the cells of width 10 that sRGB reaches (the paper counts 313); a small
-network with one stride of 2 and dilations instead of VGG's; colours are predicted at half the resolution.
+network with one stride of 2 and dilations instead of VGG's; colours are predicted at half the resolution; regression
+learns at a rate that falls to 0 by a cosine, without which one seed of three errs by more than 0.8 of grey's error.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -104,9 +106,12 @@ class Colorizer(Model):
         return torch.einsum("nqhw,qc->nchw", (out / self.config.temperature).softmax(1), self.bins)
 
     def translate(self, x: Tensor, *, to: None = None) -> Tensor:
-        """Pictures (N, 3, S, S) -> the same lightness in the predicted colours."""
-        ab = F.interpolate(self.colours(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return lab_to_rgb(torch.cat([rgb_to_lab(x)[:, :1], ab], 1))
+        """Pictures (N, 3, H, W) -> the same lightness in the predicted colours. Odd sizes are filled up by the last
+        row and column and cut again."""
+        height, width = x.shape[-2:]
+        even = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+        ab = F.interpolate(self.colours(even), scale_factor=2, mode="bilinear", align_corners=False)
+        return lab_to_rgb(torch.cat([rgb_to_lab(x)[:, :1], ab[..., :height, :width]], 1))
 
 
 def true_colours(x: Tensor) -> Tensor:
@@ -169,7 +174,16 @@ def colorization(
     learning_rate: float = 3e-3,
 ) -> Recipe:
     """`uniform_share` is lambda: 1 weighs all colours alike."""
-    phase = Phase(name="colorizer", parts=("encoder", "head"), optimizer=Adam(learning_rate=learning_rate))
+
+    def falling(step: int) -> float:
+        return 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1)))
+
+    phase = Phase(
+        name="colorizer",
+        parts=("encoder", "head"),
+        optimizer=Adam(learning_rate=learning_rate),
+        schedule=falling if config.head == "regression" else None,
+    )
     objective = ColorObjective(uniform_share, len(gamut_bins()))
     return Recipe(
         name="colorization",

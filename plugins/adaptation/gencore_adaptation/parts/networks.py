@@ -52,6 +52,7 @@ class Classifier(Model):
     config: ClassifierConfig
     regions: ClassVar[tuple[str, ...]] = ("encoder",)
     encoder: nn.Module
+    head: nn.Module
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
