@@ -16,6 +16,7 @@ PARAMETERS_EXEMPT = (
     "kernels/",
     "plugins/",
     "gencore/cli/",
+    "gencore/data/opening.py",
     "examples/",
     "gencore/training/trainer.py",
     "gencore/cards.py",

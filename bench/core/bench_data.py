@@ -51,7 +51,7 @@ def test_pictures(race: Any, tmp_path: Path, size: int) -> None:
     folder.mkdir()
     paths = write_photographs(folder)
     rows = torch.arange(COUNT)
-    plain, kept = image_folder(folder, size), image_folder(folder, size, cache=tmp_path / "kept")
+    plain, kept = image_folder(folder, size), image_folder(folder, size).decoded_in(tmp_path / "kept")
     expected = plain.fetch(rows)["x"]
     contestants: dict[str, Callable[[], torch.Tensor]] = {
         "gencore, cache": lambda: kept.fetch(rows)["x"],

@@ -32,6 +32,18 @@ def walk(
     codes: Annotated[
         Path | None, typer.Option(help="Instead of random ones, codes of gencore invert: from each to the next.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Instead, one code under each of these classes; where the model takes none, from pictures of class A "
+            "to pictures of class B.",
+        ),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class to generate, by name or number; else in turn.")] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="What to generate: a class, a sentence, or a picture to translate.")
+    ] = None,
     seed: Seed = 0,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .png grid, or a .gif that walks there and back.")
@@ -39,31 +51,76 @@ def walk(
 ) -> None:
     """Walk through a model's codes: between test images, or between random codes where it has no encoder."""
     import gencore
+    from gencore.cli.apply import asked_condition
     from gencore.latent import code_plane, traverse
     from gencore.latent import walk as walk_between
 
     _check_suffix(output, ".png", ".gif")
     if plane and (along or codes):
         raise GencoreError("--plane is given beside --along or --codes; expected one of them.")
+    if classes and (plane or along or codes or label or condition):
+        raise GencoreError("--classes is given beside another walk or condition; expected one of them.")
     for name, value in (("--rows", rows), ("--steps", steps)):
         if value < 2:
             raise GencoreError(f"{name} is {value}; expected at least 2.")
     loaded: Any = gencore.from_pretrained(model)
+    told = asked_condition(loaded, model, label, condition)
     if plane:
         pictures = code_plane(loaded, _codes(loaded, data, None).z, side=steps)
+    elif classes and loaded.condition is not None:
+        pictures = _under_classes(loaded, classes.split(","), rows, seed)
     elif along:
         first = _read_codes(codes, loaded, 1)[0] if codes else _ends(loaded, data, 2, seed)[0]
-        pictures = traverse(loaded, first, dims=tuple(along), steps=steps)
-    elif codes:
-        ends = _read_codes(codes, loaded, 2)
-        pictures = walk_between(loaded, ends[:-1], ends[1:], steps=steps, path=path)
+        pictures = traverse(loaded, first, dims=tuple(along), steps=steps, condition=loaded.check_condition(told, 1))
     else:
-        ends = _ends(loaded, data, 2 * rows, seed)
-        pictures = walk_between(loaded, ends[:rows], ends[rows:], steps=steps, path=path)
+        if classes:
+            start, end = _of_classes(loaded, data, classes.split(","), rows, seed)
+        elif codes:
+            ends = _read_codes(codes, loaded, 2)
+            start, end = ends[:-1], ends[1:]
+        else:
+            start, end = _ends(loaded, data, 2 * rows, seed).chunk(2)
+        under = loaded.check_condition(told, len(start))
+        pictures = walk_between(loaded, start, end, steps=steps, path=path, condition=under)
     if pictures.ndim != 5:
         raise GencoreError(f"{model} generates data of shape {tuple(pictures.shape[2:])}, which are no images.")
     _write_walks(pictures.clamp(-1, 1), output)
-    say(f"Wrote {pictures.shape[0]} rows of {steps} to {output}.")
+    say(f"Wrote {pictures.shape[0]} rows of {pictures.shape[1]} to {output}.")
+
+
+def _under_classes(model: Any, names: list[str], rows: int, seed: int) -> Any:
+    """A row each: one code of the prior under each class."""
+    import torch
+
+    from gencore import Noise
+    from gencore.conditions import ClassLabel
+    from gencore.latent import under_each
+
+    kind = model.named_condition
+    if not isinstance(kind, ClassLabel):
+        raise GencoreError(f"--classes is given, but the model is conditioned on {type(kind).__name__}.")
+    return under_each(model, model.draw_prior(Noise(seed, 0, rows)), torch.tensor([kind.parse(n) for n in names]))
+
+
+def _of_classes(model: Any, data: str, names: list[str], rows: int, seed: int) -> Any:
+    """The codes of `rows` test pictures of the first class and of the second, drawn from `seed`."""
+    from gencore.cli.apply import open_for
+    from gencore.conditions import ClassLabel
+    from gencore.data.source import class_names_of
+    from gencore.latent import select_random
+
+    source, codes = open_for(model, data), _codes(model, data, None)
+    if codes.label is None or len(names) != 2:
+        raise GencoreError(
+            f"--classes is {','.join(names)}, with data {'with' if codes.label is not None else 'without'} labels; "
+            "expected two classes of labelled data, since the model takes no class."
+        )
+    kind = ClassLabel(count=source.num_classes, names=tuple(class_names_of(source)))
+    found = [codes.z[codes.label == kind.parse(name)] for name in names]
+    few = min(rows, *map(len, found))
+    if few < 1:
+        raise GencoreError(f"{source.name} holds no picture of one of the classes {' and '.join(names)}.")
+    return [z[select_random(len(z), few, seed=seed)] for z in found]
 
 
 def map_command(
@@ -128,7 +185,7 @@ def _ends(model: Any, data: str, count: int, seed: int) -> Any:
     from gencore.latent import select_random
     from gencore.latent.codes import encodes_all
 
-    if encodes_all(model):
+    if model.condition is None and encodes_all(model):
         z = _codes(model, data, None).z
         return z[select_random(len(z), min(count, len(z)) // 2 * 2, seed=seed)]
     return model.draw_prior(Noise(seed, 0, count))

@@ -43,7 +43,7 @@ def open_source(
     channels: for folders 1 or 3, see image_folder; other data must have as many.
     data_range: the (low, high) that the stored numbers run through, where their type does not say it.
     condition: a column of the folder's metadata, or of a Hub data set (see image_folder), or "none": without labels.
-    cache: for folders of images, a directory where the decoded pixels are kept (image_folder).
+    cache: for folders of images, a directory where the decoded pixels are kept in one file.
     second: another such word, whose data stand beside the first's, unpaired: x_b, label_b, index_b.
 
     Raises GencoreError: unknown name (with the nearest known one), no such path, an option that these data cannot
@@ -97,7 +97,7 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
     if os.path.isdir(path):
         from gencore.data.sources.folder import image_folder
 
-        return image_folder(
+        folder = image_folder(
             path,
             options.image_size,
             options.channels,
@@ -105,8 +105,8 @@ def _open_path(spec: str, options: OpenOptions, names: list[str]) -> Source:
             data_range=options.data_range,
             labels=options.labels,
             condition=options.column,
-            cache=options.cache,
         )
+        return folder if options.cache is None else folder.decoded_in(options.cache)
     refuse(options, spec, "cache")
     if path.endswith(".txt"):
         from gencore.data.sources.text import open_text

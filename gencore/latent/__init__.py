@@ -10,7 +10,7 @@ from gencore.latent.editing import axis, edit
 from gencore.latent.inversion import Inversion, Likeness, Search, invert
 from gencore.latent.maps import latent_map, pca, pixels_of, scatter, thumbnails
 from gencore.latent.selection import select_by_margin, select_cluster_centres, select_k_centre, select_random
-from gencore.latent.walks import code_plane, combine, lerp, slerp, traverse, walk
+from gencore.latent.walks import code_plane, combine, lerp, slerp, traverse, under_each, walk
 
 __all__ = [
     "Codes",
@@ -45,5 +45,6 @@ __all__ = [
     "slerp",
     "thumbnails",
     "traverse",
+    "under_each",
     "walk",
 ]

@@ -75,15 +75,21 @@ def encodes_all(model: Any, condition: Any = None) -> bool:
         return mean_of(model.encode(x, condition=told)).flatten(1).shape == prior.flatten(1).shape
 
 
-def decode(model: Any, z: Tensor, *, batch_size: int = 256) -> Tensor:
-    """What the model generates from codes z (N, D), (N, *shape). Raises GencoreError where it has no generator,
-    NonFiniteError for codes that are not finite.
+def decode(model: Any, z: Tensor, *, condition: Tensor | None = None, batch_size: int = 256) -> Tensor:
+    """What the model generates from codes z (N, D), (N, *shape), each under its own `condition` (N, ...) if the model
+    takes one. Raises GencoreError where it has no generator, NonFiniteError for codes that are not finite.
     """
     if not isinstance(model, Generator):
         raise GencoreError(f"{type(model).__name__} has no generator (no method `generate`): codes lead nowhere.")
     if not z.isfinite().all():
         raise NonFiniteError("The codes hold NaN or infinity.")
-    return in_batches(model, model.generate, z, batch_size)
+    if condition is None:
+        return in_batches(model, model.generate, z, batch_size)
+    device: torch.device = model.device  # type: ignore[attr-defined]
+    with evaluating(model):
+        parts = zip(z.split(batch_size), condition.split(batch_size), strict=True)
+        made = [model.generate(part.to(device), condition=told.to(device)) for part, told in parts]
+        return torch.cat([mean_of(part).cpu() for part in made])
 
 
 def reconstruct(model: Any, x: Tensor, *, batch_size: int = 256) -> Tensor:

@@ -45,8 +45,17 @@ def slerp(start: Tensor, end: Tensor, t: Tensor | float) -> Tensor:
     return lerp(lengths[0], lengths[1], t) * torch.where(straight, lerp(a, b, t), circle)
 
 
-def walk(model: Any, start: Tensor, end: Tensor, *, steps: int = 9, path: Path = "slerp") -> Tensor:
-    """What the model generates on the way from codes start to end (N, D) in `steps` equal steps, ends included.
+def walk(
+    model: Any,
+    start: Tensor,
+    end: Tensor,
+    *,
+    steps: int = 9,
+    path: Path = "slerp",
+    condition: Tensor | None = None,
+) -> Tensor:
+    """What the model generates on the way from codes start to end (N, D) in `steps` equal steps, ends included, each
+    way under its own `condition` (N, ...) if the model takes one.
 
     (N, steps, *shape).
     """
@@ -58,8 +67,19 @@ def walk(model: Any, start: Tensor, end: Tensor, *, steps: int = 9, path: Path =
     check_codes(end)
     t = torch.linspace(0, 1, steps, device=start.device)[:, None]
     between = {"lerp": lerp, "slerp": slerp}[path](start[:, None], end[:, None], t)
-    generated = decode(model, rearrange(between, "n s d -> (n s) d"))
+    told = None if condition is None else condition.repeat_interleave(steps, 0)
+    generated = decode(model, rearrange(between, "n s d -> (n s) d"), condition=told)
     return rearrange(generated, "(n s) ... -> n s ...", s=steps)
+
+
+def under_each(model: Any, z: Tensor, condition: Tensor) -> Tensor:
+    """What the model generates from each of the codes z (N, D) under each of the conditions (K, ...).
+
+    (N, K, *shape).
+    """
+    check_codes(z)
+    codes, told = z.repeat_interleave(len(condition), 0), condition.repeat(len(z), *[1] * (condition.ndim - 1))
+    return rearrange(decode(model, codes, condition=told), "(n k) ... -> n k ...", k=len(condition))
 
 
 def combine(plus: tuple[Tensor, ...], minus: tuple[Tensor, ...]) -> Tensor:
@@ -75,9 +95,17 @@ def combine(plus: tuple[Tensor, ...], minus: tuple[Tensor, ...]) -> Tensor:
 
 
 def traverse(
-    model: Any, z: Tensor, *, dims: tuple[int, ...], low: float = -2.0, high: float = 2.0, steps: int = 9
+    model: Any,
+    z: Tensor,
+    *,
+    dims: tuple[int, ...],
+    low: float = -2.0,
+    high: float = 2.0,
+    steps: int = 9,
+    condition: Tensor | None = None,
 ) -> Tensor:
-    """Generate from one code z (D,) with one number at a time set to `steps` values from low to high.
+    """Generate from one code z (D,) with one number at a time set to `steps` values from low to high, all under one
+    `condition` (1, ...) if the model takes one.
 
     (len(dims), steps, *shape).
     """
@@ -88,7 +116,8 @@ def traverse(
     codes = z.repeat(len(dims), steps, 1)
     for row, dim in enumerate(dims):
         codes[row, :, dim] = torch.linspace(low, high, steps)
-    generated = decode(model, rearrange(codes, "k s d -> (k s) d"))
+    told = None if condition is None else condition.repeat_interleave(len(dims) * steps, 0)
+    generated = decode(model, rearrange(codes, "k s d -> (k s) d"), condition=told)
     return rearrange(generated, "(k s) ... -> k s ...", s=steps)
 
 

@@ -128,3 +128,38 @@ def test_a_walk_from_codes_of_a_file(app: typer.Typer, tmp_path: Path) -> None:
             run(app, *given)
     with pytest.raises(GencoreError, match="--codes"):
         run(app, *given, "--plane")
+
+
+def test_walks_of_a_model_that_takes_a_class(app: typer.Typer, tmp_path: Path) -> None:
+    """Of each class in turn or of one; one code under several classes; along a number."""
+    gencore.create("cgan", hidden=[8]).save_pretrained(tmp_path / "cgan")
+    made = {}
+    for name, options in (
+        ("in turn", ()),
+        ("seven", ("--label", 7)),
+        ("eight", ("--label", 8)),
+        ("classes", ("--classes", "7,8,0")),
+        ("along", ("--along", 1, "--along", 0, "--label", 7)),
+    ):
+        out = tmp_path / f"{name}.png"
+        said = run(app, "walk", tmp_path / "cgan", "--rows", 2, "--steps", 4, "-o", out, *options)
+        assert f"2 rows of {3 if name == 'classes' else 4}" in said
+        made[name] = out.read_bytes()
+    assert len(set(made.values())) == len(made)
+    with pytest.raises(GencoreError, match="expected a number from 0 to 9"):
+        run(app, "walk", tmp_path / "cgan", "--classes", "7,11")
+    with pytest.raises(GencoreError, match="--classes is given beside"):
+        run(app, "walk", tmp_path / "cgan", "--classes", "7,8", "--label", 1)
+
+
+def test_from_pictures_of_one_class_to_those_of_another(app: typer.Typer, autoencoder: str, tmp_path: Path) -> None:
+    """Other classes, another picture; two of them, and labelled data."""
+    for classes in ("3,7", "7,3"):
+        run(
+            app, "walk", autoencoder, "--rows", 2, "--steps", 3, "--classes", classes, "-o", tmp_path / f"{classes}.png"
+        )
+    assert (tmp_path / "3,7.png").read_bytes() != (tmp_path / "7,3.png").read_bytes()
+    with pytest.raises(GencoreError, match="expected two classes of labelled data"):
+        run(app, "walk", autoencoder, "--classes", "1,2,3")
+    with pytest.raises(GencoreError, match="takes no labels"):
+        run(app, "walk", autoencoder, "--label", 1)

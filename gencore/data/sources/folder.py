@@ -105,6 +105,12 @@ class ImageFolder:
             further={key: value[rows] for key, value in self.further.items()},
         )
 
+    def decoded_in(self, directory: str | os.PathLike[str]) -> ImageFolder:
+        """The same, decoded once: the pixels are read from one file in the directory, by later runs too, as long as
+        the pictures do not change. Raises what gencore.data.sources.decoded.decoded raises."""
+        place = Path(os.path.expanduser(directory))
+        return dataclasses.replace(self, cached=decoded(self.paths, self.root, self.how, place, workers=WORKERS))
+
     def fetch(self, indices: Tensor) -> Batch:
         check_indices(indices, len(self))
         if self.cached is None:
@@ -130,7 +136,6 @@ def image_folder(
     labels: bool = True,
     condition: str | None = None,
     half: Half | None = None,
-    cache: str | os.PathLike[str] | None = None,
 ) -> ImageFolder:
     """Every image under `path`, at any depth, in natural order, as a source of shape (channels, size, size).
 
@@ -142,16 +147,13 @@ def image_folder(
     its header, else 3. data_range: (low, high) of the files' samples; None is all that their depth holds, which is
     refused for nearly black data. condition: columns of metadata.jsonl, metadata.csv or list_attr_celeba.txt in the
     folder, commas between (gencore.data.sources.metadata). half: of two pictures side by side, the left or the right.
-    cache: a directory where the decoded pixels are kept in one file, from which they are read in later runs, too, as
-    long as the pictures do not change (gencore.data.sources.decoded).
 
     Headers are read here; a file that is broken further down raises UnreadableImageError when it is fetched. With
     skip_corrupt all files are decoded here, once; those that cannot be read (damaged, FIFOs, links to nowhere, without
     permission) are named in a warning and left out, so that the length stays fixed.
 
     Raises GencoreError: no such folder, no images, all of them unreadable, sizes that differ without image_size,
-    class folders that are not clear; UnreadableImageError, a GencoreError, naming the files; StorageError for a cache
-    that cannot be written.
+    class folders that are not clear; UnreadableImageError, a GencoreError, naming the files.
     """
     root = Path(os.path.expanduser(path))
     if image_size is not None and image_size < 1:
@@ -169,7 +171,6 @@ def image_folder(
     if data_range is None:
         _check_peaks(files, f"the images in {root}")
     described, further = _described(root, files, condition, how.size)
-    kept = None if cache is None else Path(os.path.expanduser(cache))
     return ImageFolder(
         root=root,
         paths=files,
@@ -179,7 +180,6 @@ def image_folder(
         skipped=tuple(sorted(error.path for error in broken)),
         described=described,
         further=further,
-        cached=None if kept is None else decoded(files, root, how, kept, workers=WORKERS),
     )
 
 

@@ -94,7 +94,7 @@ def _part(folder: Path, options: OpenOptions) -> Path:
 
 
 def _open(folder: Path, options: OpenOptions, half: Half | None = None) -> ImageFolder:
-    return image_folder(
+    found = image_folder(
         folder,
         options.image_size,
         options.channels,
@@ -102,9 +102,9 @@ def _open(folder: Path, options: OpenOptions, half: Half | None = None) -> Image
         data_range=options.data_range,
         labels=options.labels and half is None,
         condition=options.column,
-        cache=options.cache,
         half=half,
     )
+    return found if options.cache is None else found.decoded_in(options.cache)
 
 
 def _of_two_folders(given_folder: Path, target_folder: Path, options: OpenOptions) -> Source:

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from gencore.conditions import ClassLabel
 from gencore.errors import GencoreError
 from gencore.explorer import fields
 from gencore.explorer.fields import Field
+from gencore.explorer.views.samples import condition_fields
 from gencore.explorer.views.view import View
 from gencore.latent.codes import evaluating, mean_of
 from gencore.noise import Noise
@@ -39,7 +41,7 @@ def codes_of(model: Any) -> Codes:
             encoded = math.prod(z.shape[1:]) if z.is_floating_point() else 0
         with contextlib.suppress(*known):
             z = z if encoded else model.draw_prior(Noise(0, 0, 1, device=model.device))
-            made = mean_of(model.generate(z))
+            made = mean_of(model.generate(z, condition=model.check_condition(None, 1)))
             if z.is_floating_point() and z.ndim == 2 and made.ndim == 4 and made.shape[1] in (1, 3):
                 generated = z.shape[1]
     return Codes(encoded=encoded, generated=generated)
@@ -53,6 +55,7 @@ def walk_views(model: Any) -> tuple[View, ...]:
     between = fields.data("Between pictures of") if codes.encoded else None
     given = () if between is None else (between,)
     steps = Field(name="steps", label="Steps", option="--steps", value="9", least=2, most=30)
+    told = condition_fields(model.named_condition, null=model.takes_null_condition)
     walk = View(
         name="walk",
         title="Walks",
@@ -69,6 +72,7 @@ def walk_views(model: Any) -> tuple[View, ...]:
                 value="slerp",
                 choices=(("lerp", "lerp: straight"), ("slerp", "slerp: along the sphere")),
             ),
+            *told,
             fields.seed(),
             *given,
         ),
@@ -83,6 +87,7 @@ def walk_views(model: Any) -> tuple[View, ...]:
         fields=(
             Field(name="along", label="Number", option="--along", value="0", least=0, most=codes.generated - 1),
             steps,
+            *told,
             fields.seed(),
             *given,
         ),
@@ -96,7 +101,28 @@ def walk_views(model: Any) -> tuple[View, ...]:
         outputs=WALK[:1],
         always=("--plane",),
     )
-    return (walk, along, plane) if codes.encoded == codes.generated == 2 else (walk, along)
+    views = (walk, along, *by_class(model, walk, given))
+    return (*views, plane) if codes.encoded == codes.generated == 2 else views
+
+
+def by_class(model: Any, walk: View, data: tuple[Field, ...]) -> tuple[View, ...]:
+    """One code under several classes; of a model that takes none, from pictures of one class to those of another."""
+    kind = model.named_condition
+    if not (data if kind is None else isinstance(kind, ClassLabel)):
+        return ()
+    first = range(2 if kind is None else kind.count)[:10]
+    names = Field(
+        name="classes",
+        label="Classes",
+        option="--classes",
+        control="text",
+        value=",".join(map(str, first)),
+        required=True,
+        hint="Names or numbers, with commas between.",
+    )
+    about = "From pictures of one class to pictures of another." if kind is None else "One code under each class."
+    own = [field for field in walk.fields if kind is None or field.name in ("rows", "seed")]
+    return (dataclasses.replace(walk, name="classes", title="By class", about=about, fields=(names, *own)),)
 
 
 def map_view(model: Any) -> View | None:

@@ -41,6 +41,7 @@ from gencore.latent import (
     select_random,
     slerp,
     traverse,
+    under_each,
     walk,
 )
 
@@ -369,3 +370,26 @@ def test_nothing_is_chosen_twice() -> None:
 def test_margin_takes_the_closest_call() -> None:
     logits = torch.tensor([[9.0, 0, 0], [1.0, 0.9, 0], [3.0, 0, 2.5], [0.0, 0, -9]])
     assert select_by_margin(logits, 3).tolist() == [3, 1, 2]
+
+
+class Told(gencore.Model):
+    """Generates the sum of a code's numbers, and the condition that it is told."""
+
+    config_class = DoubleConfig
+
+    def generate(self, z: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        return torch.stack([z.sum(1), condition.float()], 1)
+
+
+def test_each_code_under_each_condition() -> None:
+    """Row i, column k: code i, condition k; a walk's row has its own condition, a traverse one for all."""
+    model, z, classes = Told(DoubleConfig()), torch.tensor([[1.0, 2.0], [5.0, 0.0]]), torch.tensor([7, 4, 9])
+    made = under_each(model, z, classes)
+    assert made[..., 0].tolist() == [[3] * 3, [5] * 3]
+    assert made[..., 1].tolist() == [[7, 4, 9]] * 2
+    walked = walk(model, z, z + 1, steps=2, path="lerp", condition=classes[:2])
+    assert walked.tolist() == [[[3, 7], [5, 7]], [[5, 4], [7, 4]]]
+    crossed = traverse(model, z[0], dims=(0, 1), steps=3, condition=classes[:1])
+    assert (crossed[..., 1] == 7).all()
+    assert torch.equal(decode(model, z, condition=classes[:2], batch_size=1), decode(model, z, condition=classes[:2]))

@@ -37,10 +37,10 @@ def test_equal_and_without_a_decoder_afterwards(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = image_folder(pictures, 8).fetch(ALL)
-    image_folder(pictures, 8, cache=tmp_path / "kept")
+    image_folder(pictures, 8).decoded_in(tmp_path / "kept")
     monkeypatch.setattr(folder_module, "read_pixels", lambda *_: pytest.fail("decoded again"))
     monkeypatch.setattr(decoded_module, "_write", lambda *_: pytest.fail("written again"))
-    source = image_folder(pictures, 8, cache=tmp_path / "kept")
+    source = image_folder(pictures, 8).decoded_in(tmp_path / "kept")
     kept = source.fetch(ALL)
     assert all(torch.equal(kept[key], plain[key]) for key in plain)
     chosen = source.chosen([3, 1]).fetch(torch.tensor([1, 0]))
@@ -49,10 +49,10 @@ def test_equal_and_without_a_decoder_afterwards(
 
 def test_changed_pictures_and_other_sizes_are_decoded(pictures: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    before = image_folder(pictures, 8, cache=kept).fetch(ALL)["x"]
-    assert image_folder(pictures, 4, cache=kept).fetch(ALL)["x"].shape[-1] == 4
+    before = image_folder(pictures, 8).decoded_in(kept).fetch(ALL)["x"]
+    assert image_folder(pictures, 4).decoded_in(kept).fetch(ALL)["x"].shape[-1] == 4
     Image.new("RGB", (11, 17), "white").save(pictures / "cat/0.png")
-    after = image_folder(pictures, 8, cache=kept).fetch(ALL)["x"]
+    after = image_folder(pictures, 8).decoded_in(kept).fetch(ALL)["x"]
     assert after[0].min() == 1
     assert torch.equal(after[1:], before[1:])
     assert len(list(kept.iterdir())) == 3
@@ -78,10 +78,10 @@ def spoil_kind(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [spoil_length, spoil_header, spoil_shape, spoil_kind])
 def test_a_file_that_is_not_what_it_should_be_is_written_anew(pictures: Path, tmp_path: Path, spoil: Any) -> None:
-    first = image_folder(pictures, 8, cache=tmp_path / "kept").fetch(ALL)["x"].clone()
+    first = image_folder(pictures, 8).decoded_in(tmp_path / "kept").fetch(ALL)["x"].clone()
     (file,) = (tmp_path / "kept").iterdir()
     spoil(file)
-    assert torch.equal(image_folder(pictures, 8, cache=tmp_path / "kept").fetch(ALL)["x"], first)
+    assert torch.equal(image_folder(pictures, 8).decoded_in(tmp_path / "kept").fetch(ALL)["x"], first)
     assert not file.is_symlink()
 
 
@@ -89,7 +89,7 @@ def test_a_broken_picture_leaves_nothing_behind(pictures: Path, tmp_path: Path) 
     broken = pictures / "dog/4.png"
     broken.write_bytes(broken.read_bytes()[:-40])
     with pytest.raises(UnreadableImageError, match=r"4\.png"):
-        image_folder(pictures, 8, cache=tmp_path / "kept", data_range=(0, 255))
+        image_folder(pictures, 8, data_range=(0, 255)).decoded_in(tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
 
 
@@ -99,7 +99,7 @@ def test_a_full_disk(pictures: Path, tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
     try:
         with pytest.raises(StorageError, match="Free some space"):
-            image_folder(pictures, 8, cache=tmp_path / "kept")
+            image_folder(pictures, 8).decoded_in(tmp_path / "kept")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
