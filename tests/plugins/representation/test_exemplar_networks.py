@@ -87,7 +87,7 @@ def figure(seed: int, steps: int = 1500, **overrides: Any) -> float:
 def test_distortions_of_unseen_digits_find_each_other(measured: Any) -> None:
     """At seeds 0, 1, 2: 0.174, 0.199, 0.194. Without distortions 0.073, 0.065, 0.068; raw pixels 0.076.
 
-    On MNIST at 32 x 32 the row's bar of 0.40 is met: 500 exemplars, width 32, 2,500 steps (78 CPU-seconds), among 397 of
+    On MNIST at 32 x 32 the row's bar of 0.40 is met: 500 exemplars, width 32, 2,500 steps (78 CPU-seconds), of 397 of
     its test part: 0.534 (0.451 before the ReLU); raw pixels 0.065. Width 16, 1,500 steps: 0.388; codes of 256 numbers,
     2,000 steps: 0.310.
     """
