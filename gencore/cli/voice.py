@@ -29,6 +29,7 @@ def voice(
     through: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A wavenet of spectrograms, which makes the sound of them.")
     ] = None,
+    temperature: Annotated[float, typer.Option(help="Of --through: below 1 with less noise and more certainty.")] = 1.0,
 ) -> None:
     """Say what a recording says in another voice, by a model such as speech-vq-vae."""
     import gencore
@@ -46,14 +47,17 @@ def voice(
     maker: Any = None if through is None else gencore.from_pretrained(through)
     if maker is not None and (maker.config.data_shape, getattr(maker.config, "input_shape", None)) != wanted:
         raise GencoreError(f"{through} makes no sound of spectrograms of {shape}; expected a wavenet trained on such.")
-    made = converted(loaded, said, speaker, maker)
+    made = converted(loaded, said, speaker, maker, temperature=temperature)
     save_sound(made[None], user_path(output), rate=SAMPLE_RATE)
     say(f"Wrote {len(made) / SAMPLE_RATE:.2f} s to {output}.")
 
 
-def converted(model: Any, said: Tensor, speaker: int, maker: Any = None) -> Tensor:
+def converted(model: Any, said: Tensor, speaker: int, maker: Any = None, *, temperature: float = 1.0) -> Tensor:
     """Sound (T,) at 8 kHz -> (T,), as loud as it was unless that would be too loud for a file. The spectrogram is
-    converted clip by clip, and made sound as a whole; by `maker`, given each clip's spectrogram, clip by clip."""
+    converted clip by clip, and made sound as a whole; by `maker`, given each clip's spectrogram, clip by clip, at
+    `temperature`."""
+    import dataclasses
+
     import torch
     from einops import rearrange
 
@@ -71,7 +75,8 @@ def converted(model: Any, said: Tensor, speaker: int, maker: Any = None) -> Tens
     if maker is None:
         sound = sound_of(rearrange(heard, "clips one bands frames -> one bands (clips frames)"))[0]
     else:
-        sound = _faded(maker.sample(len(heard), condition=heard.clamp(-1, 1))[:, 0])
+        sampler = dataclasses.replace(maker.default_sampler(), temperature=temperature)
+        sound = _faded(maker.sample(len(heard), condition=heard.clamp(-1, 1), sampler=sampler)[:, 0])
     sound = sound[: len(said)]
     sound = sound * (size / sound.square().mean().sqrt().clamp_min(1e-4))
     return sound / sound.abs().max().clamp_min(1)

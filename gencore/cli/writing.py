@@ -26,13 +26,18 @@ def write(
     samples: Any, output: Path, *, model: Any = None, columns: int | None = None, what: str | None = None
 ) -> None:
     """Samples (N, ...) into a .png grid of `columns`, a .wav, .txt or .mid file where the model has such, or .npy; the
-    numbers of volumes with a picture of them beside."""
+    numbers of volumes, and of points of the plane, with a picture of them beside, which is all of a .png."""
     kind: Kind = "picture" if model is None else kind_of(model)
     suffix = output.suffix.lower()
     if suffix == ".npy":
         _write_array(samples, output)
         if kind == "volume":
             _draw_volumes(samples, output.with_suffix(".png"))
+        elif _in_plane(samples):
+            _draw_points(samples, output.with_suffix(".png"))
+    elif suffix == ".png" and kind == "numbers" and _in_plane(samples):
+        _draw_points(samples, output)
+        return
     elif suffix != SUFFIX[kind]:
         expected = " or ".join(dict.fromkeys([SUFFIX[kind], ".npy"]))
         raise GencoreError(f"--output is {output}; expected a name that ends in {expected}.")
@@ -66,6 +71,20 @@ def _draw_volumes(samples: Any, output: Path) -> None:
     views = three_views(samples)
     save_grid(views, output, columns=max(1, round((len(views) / 3) ** 0.5)))
     say(f"Wrote three views of each of {len(views)} to {output}.")
+
+
+def _in_plane(samples: Any) -> bool:
+    return tuple(samples.shape[1:]) == (2,) and bool(len(samples))
+
+
+def _draw_points(samples: Any, output: Path) -> None:
+    from gencore.latent.maps import scatter
+    from gencore_hub.atomic import atomic_write
+
+    buffer = io.BytesIO()
+    scatter(samples.cpu()).save(buffer, format="PNG")
+    atomic_write(output, buffer.getvalue())
+    say(f"Drew {len(samples)} points in {output}.")
 
 
 def _joined(texts: list[str]) -> str:

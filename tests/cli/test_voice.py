@@ -100,6 +100,8 @@ def test_wavenet_of_spectrograms(speech: Path, tmp_path: Path) -> None:
     maker.save_pretrained(tmp_path / "maker")
     run("voice", tmp_path / "vq", said, "--speaker", 1, "--through", tmp_path / "maker", "-o", tmp_path / "b.wav")
     assert len(read_sound(tmp_path / "b.wav")[0]) == len(read_sound(said, rate=8000)[0])
+    with pytest.raises(gencore.GencoreError, match="temperature"):
+        converted(gencore.from_pretrained(tmp_path / "vq"), torch.randn(704), 1, maker, temperature=-1.0)
 
 
 def drawn(folder: Path, *files: Path) -> list[str]:

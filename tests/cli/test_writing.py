@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
+from gencore.cli.writing import write_samples
 from gencore.data.sources.midi import read_notes
 from gencore.data.sources.volumes import three_views
 from gencore.data.toys.grammar import grammar
@@ -122,6 +123,17 @@ def test_melodies_become_midi(tmp_path: Path) -> None:
     notes = read_notes(tmp_path / "a.mid")
     assert sorted(note.pitch for note in notes) == sorted((60 + drawn[..., 1].round().int().flatten()).tolist())
     assert r"ends in .mid or .npy" in fail("sample", tmp_path / "model", "-o", tmp_path / "a.png", "-q")
+
+
+def test_points_of_the_plane_become_numbers_and_a_picture(tmp_path: Path) -> None:
+    """As of a GAN of a ring; a name that ends in .png is the picture alone. Three numbers are no such points."""
+    points, model = torch.randn(9, 2), SimpleNamespace(config=SimpleNamespace(data_shape=(2,)))
+    write_samples(model, points, tmp_path / "a.npy")
+    write_samples(model, points, tmp_path / "b.png")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), points.numpy())
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with pytest.raises(gencore.GencoreError, match=r"ends in \.npy"):
+        write_samples(SimpleNamespace(config=SimpleNamespace(data_shape=(3,))), torch.randn(9, 3), tmp_path / "c.png")
 
 
 def test_volumes_become_numbers_and_three_views(tmp_path: Path) -> None:
