@@ -13,6 +13,7 @@ import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
 from tests.judges.classifiers import digit_classifier
+from tests.plugins.default_sampler import draws_nearer
 
 from .codes import held_out
 
@@ -76,6 +77,7 @@ def test_an_edited_digit_has_the_new_class_and_keeps_its_code(measured) -> None:
     recipe = gencore.recipe("icgan", steps=1000, encoder_steps=400, class_steps=100)
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     x, to = held_out(), torch.arange(397) % 10
+    draws_nearer(model, x)
     z, label = torch.randn(1000, 16, generator=torch.Generator().manual_seed(3)), torch.arange(1000) % 10
     with torch.no_grad():
         found = model.encode(model.generate(z, condition=label))
