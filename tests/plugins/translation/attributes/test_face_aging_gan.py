@@ -13,6 +13,7 @@ from gencore.data.toys.face_painting import Faces, paint
 from gencore.data.toys.faces import faces
 from gencore_translation.attributes.face_aging_gan import FaceAgingGAN
 from gencore_translation.attributes.views import in_age_groups
+from tests.plugins.default_sampler import draws_nearer
 
 
 def tiny(**fields: object) -> FaceAgingGAN:
@@ -103,7 +104,10 @@ def test_a_face_grows_old(measured: Any) -> None:
     recipe = gencore.recipe("face-aging-gan", steps=500, width=16)
     recipe = dataclasses.replace(recipe, stages=recipe.stages[:1])
     for data in (source, mixed):
-        changes.append(aged_along_the_truth(gencore.Trainer(recipe, data, seed=0, cpu=True).fit().eval()))
+        model = gencore.Trainer(recipe, data, seed=0, cpu=True).fit().eval()
+        changes.append(aged_along_the_truth(model))
+        if data is source:
+            draws_nearer(model, source.x)
     measured(
         "face-aging-gan",
         "change of a face from the youngest to the oldest group along the true one",
