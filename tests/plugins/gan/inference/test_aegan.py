@@ -11,6 +11,7 @@ import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore_gan.parts.inverters import Inverter
+from tests.plugins.default_sampler import draws_nearer
 
 from .codes import error_over_shuffled, held_out
 
@@ -82,6 +83,7 @@ def test_an_encoder_of_image_errors_rebuilds_better_than_one_of_codes(measured) 
             z = torch.randn(1000, 8, generator=torch.Generator().manual_seed(3))
             image, x = model.generate(z), held_out()
             figures[space] = error_over_shuffled(model.reconstruct(image), image)
+            draws_nearer(model, x)
             figures[f"real {space}"] = (model.reconstruct(x) - x).square().mean().item()
     assert figures["data"] < 0.05
     assert figures["real data"] < 0.24

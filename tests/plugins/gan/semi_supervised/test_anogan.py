@@ -12,6 +12,7 @@ import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.latent import auroc
+from tests.plugins.default_sampler import draws_nearer
 
 
 def made(**arguments: Any) -> tuple[Any, torch.Tensor]:
@@ -73,6 +74,7 @@ def test_anomalies_have_no_code(measured) -> None:
     )
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     source = digits("test")
+    draws_nearer(model, source.x[source.label != 0])
     scores = model.anomaly_scores(source.x)
     starts = model.generate(model.draw_prior(gencore.Noise(0, 0, len(source.x)))).detach()
     random = (source.x - starts).abs().flatten(1).sum(1)
