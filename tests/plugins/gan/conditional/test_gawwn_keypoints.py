@@ -14,12 +14,13 @@ import gencore
 from gencore.errors import GencoreError
 from gencore_gan.conditional.gawwn_keypoints import PointGame, PosedGame, at_points, point_maps
 from gencore_gan.parts.posed import BODY, HEAD, posed
+from tests.plugins.default_sampler import draws_nearer
 
 BATCH = posed(64).fetch(torch.arange(8))
 SHORT = {
     "steps": 20,
     "game_steps": 400,
-    "points_steps": 1,
+    "points_steps": 300,
     "batch_size": 8,
     "learning_rate": 2e-3,
     "width": 16,
@@ -164,6 +165,8 @@ def test_a_head_is_drawn_where_it_is_told(measured: Any) -> None:
         trainer = gencore.Trainer(recipe, train, seed=0, cpu=True)
         trainer.fit()
         with trainer.published() as model, torch.no_grad():
+            if sees:
+                draws_nearer(model, test.x, condition=told)
             z = model.eval().at(model.draw_prior(gencore.Noise(1, 0, len(points))), points)
             gap = (head_at(model.generate(z, condition=told)) - points[:, 1, :2]).norm(dim=1)
         figures.append((gap[seen] < 2).float().mean().item())
