@@ -119,7 +119,8 @@ def _drawn(model: Any, source: Any, seed: int, n: int, stopper: GracefulStop | N
 
 
 def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
-    """Rows of `columns` pictures that went in, each above what came out."""
+    """Rows of `columns` pictures that went in, each above what came out; those of another size without smoothing, and
+    the first channels of those that have more."""
     import torch
     from einops import rearrange
 
@@ -137,6 +138,8 @@ def _pairs(model: Any, source: Any, n: int, *, columns: int = 8) -> Any:
     x = x.to(model.device)
     with torch.no_grad():
         y = made(x)
+    if y.ndim == x.ndim == 4:
+        x = torch.nn.functional.interpolate(x[:, : y.shape[1]], size=y.shape[2:], mode="nearest").expand_as(y)
     if y.shape != x.shape:
         return None
     return rearrange(torch.stack([x, y.clamp(-1, 1)]), "v (r c) ... -> (r v c) ...", c=columns)

@@ -14,6 +14,7 @@ from PIL import Image
 from toys import data, phase, recipe
 
 import gencore
+from gencore.data import InMemory
 from gencore.data.sources.volumes import three_views
 from gencore.data.toys.voxels import voxels
 from gencore.errors import GencoreError
@@ -192,6 +193,25 @@ def test_the_preview_of_what_cannot_sample_is_pairs() -> None:
     torch.testing.assert_close(shown[16:24], x[8:16])
     assert model.training
     assert preview(gencore.create("noisy-classifier"), source, seed=5) is None
+
+
+def test_small_and_grey_inputs_stand_above_what_becomes_of_them() -> None:
+    """Enlarged, not smoothed; a grey one in three equal channels; of many channels the first."""
+
+    class Larger(gencore.Model):
+        config_class = gencore.ModelConfig
+
+        def translate(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(x), 3, 4, 4), 0.5)
+
+    for channels in (1, 3, 7):
+        x = torch.linspace(-1, 1, 8 * channels * 4).reshape(8, channels, 2, 2)
+        shown = preview(Larger(gencore.ModelConfig()), InMemory(name="x", x=x), seed=0, n=16)
+        assert shown.shape == (16, 3, 4, 4)
+        wide = x[:, :3].expand(-1, 3, -1, -1)
+        assert torch.equal(shown[:8, :, ::2, ::2], wide)
+        assert torch.equal(shown[:8, :, 1::2, 1::2], wide)
+        assert (shown[8:] == 0.5).all()
 
 
 @pytest.mark.parametrize(("steps", "shown"), [(105, [1, 10, 60, 100, 105]), (30, [30])])
