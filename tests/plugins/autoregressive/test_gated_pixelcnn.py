@@ -51,7 +51,7 @@ def test_bad_maps() -> None:
 @pytest.mark.behaviour
 def test_gated_pixelcnn_draws_the_class_that_is_asked_for(measured: Any) -> None:
     """Share of 200 samples that a classifier (0.967 on real digits) takes for their class. Twin: no condition.
-    At seed 0: 0.83, twin 0.105."""
+    At seed 0 after 400 steps: 0.83, twin 0.105; after 300: 0.735, 0.09."""
     (x, label), wanted = digits("train"), torch.arange(200) % 10
     judge = train_classifier(open_source("digits"), steps=400)
     shares = []
@@ -60,7 +60,7 @@ def test_gated_pixelcnn_draws_the_class_that_is_asked_for(measured: Any) -> None
             "gated-pixelcnn",
             x,
             None if classes is None else label,
-            steps=400,
+            steps=350,
             seed=0,
             num_classes=classes,
             width=16,

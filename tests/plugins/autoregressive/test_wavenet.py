@@ -14,6 +14,7 @@ from gencore.nn.causal_waves import CausalConv1d, Queue, WaveNetwork
 from gencore_autoregressive.parts.ancestral import AncestralSampler
 from gencore_autoregressive.wavenet import WaveNetConfig, from_mu_law, to_mu_law
 from tests.plugins.autoregressive.densities import bigram, fresh, nats, trained_model
+from tests.plugins.default_sampler import draws_nearer
 
 
 def made(**arguments: Any) -> Any:
@@ -149,7 +150,9 @@ def test_wavenet_hears_far_back(measured: Any) -> None:
     }
     plain = bigram(to_mu_law(x, 64)[:, 0], to_mu_law(y, 64)[:, 0], 64)
     given: dict[str, Any] = {"steps": 120, "seed": 0, "learning_rate": 5e-3, "batch_size": 8}
-    figure = nats(trained_model(fresh("wavenet", 0, **arguments), x, train.label, **given), y, test.label) / 560
+    page = trained_model(fresh("wavenet", 0, **arguments), x, train.label, **given)
+    draws_nearer(page, x, n=50)
+    figure = nats(page, y, test.label) / 560
     near = fresh("wavenet", 0, **arguments)
     torch.manual_seed(0)
     near.network = WaveNetwork(64, width=24, skip_width=32, dilations=[1] * 12, vector=4)

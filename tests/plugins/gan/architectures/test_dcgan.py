@@ -75,16 +75,16 @@ def quality(recipe: gencore.Recipe) -> tuple[float, float]:
 
 def without_the_game() -> gencore.Recipe:
     """The twin, whose critic does not learn."""
-    recipe = gencore.recipe("dcgan", steps=500)
+    recipe = gencore.recipe("dcgan", steps=300)
     stage = recipe.stages[0]
     return dataclasses.replace(recipe, stages=(dataclasses.replace(stage, phases=stage.phases[1:]),))
 
 
 @pytest.mark.behaviour
 def test_dcgan_makes_every_digit(measured) -> None:
-    """Measured here: 5.7 and a share of 0.07; two halves of the real digits are 2.5 apart, noise is at 220. Without the
+    """Measured after 2000 steps: 5.7 and a share of 0.07; after 1000: 11.6; two halves of the real digits are 2.5 apart, noise is at 220. Without the
     game there is nothing. (Without batch normalisation 8 x 8 digits still come out: 9.1.)"""
-    distance, rarest = quality(gencore.recipe("dcgan", steps=2000))
+    distance, rarest = quality(gencore.recipe("dcgan", steps=1200))
     twin, twin_rarest = quality(without_the_game())
     assert twin_rarest < 0.01 < rarest, (twin_rarest, rarest)
     measured(

@@ -11,6 +11,7 @@ import gencore
 from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.latent.inversion import Search, invert
+from tests.plugins.default_sampler import draws_nearer
 
 from .codes import held_out
 
@@ -74,6 +75,7 @@ def test_the_hybrid_is_better_than_either_half(measured) -> None:
     recipe = gencore.recipe("igan", steps=1800, inverter_steps=500)
     model = gencore.Trainer(recipe, digits("train"), seed=0, cpu=True).fit().eval()
     x = held_out()
+    draws_nearer(model, x)
     with torch.no_grad():
         guess, hybrid = model.generate(model.encode(x)), model.reconstruct(x)
     descent = invert(model, x, search=Search(steps=model.config.projection_steps)).x
