@@ -82,8 +82,9 @@ def without_the_game() -> gencore.Recipe:
 
 @pytest.mark.behaviour
 def test_dcgan_makes_every_digit(measured) -> None:
-    """Measured after 2000 steps: 5.7 and a share of 0.07; after 1000: 11.6; two halves of the real digits are 2.5 apart, noise is at 220. Without the
-    game there is nothing. (Without batch normalisation 8 x 8 digits still come out: 9.1.)"""
+    """Measured after 2000 steps: 5.7 and a share of 0.07; after 1000: 11.6. Two halves of the real digits are 2.5
+    apart, noise is at 220. Without the game there is nothing. (Without batch normalisation 8 x 8 digits still come
+    out: 9.1.)"""
     distance, rarest = quality(gencore.recipe("dcgan", steps=1200))
     twin, twin_rarest = quality(without_the_game())
     assert twin_rarest < 0.01 < rarest, (twin_rarest, rarest)
