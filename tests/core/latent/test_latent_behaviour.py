@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -22,7 +23,6 @@ from gencore.latent import (
     select_random,
     walk,
 )
-from tests.plugins.diffusion.diffusion_digits import trained, untrained
 
 pytestmark = pytest.mark.behaviour
 TRAIN = digits("train").fetch(torch.arange(1400))
@@ -159,6 +159,28 @@ def test_cluster_centres_are_worth_more_labels_than_chance() -> None:
 # Augmentation
 
 
+@functools.cache
+def class_conditional() -> tuple[Any, Any]:
+    """A class-conditional DDPM of the digits, trained and untrained."""
+    recipe = gencore.recipe(
+        "ddpm",
+        num_classes=10,
+        network="dense",
+        width=192,
+        depth=3,
+        num_timesteps=200,
+        steps=3000,
+        batch_size=128,
+        learning_rate=1e-3,
+    )
+    torch.manual_seed(0)
+    untrained = recipe.model(recipe.config)
+    trainer = gencore.Trainer(recipe, digits("train"), cpu=True)
+    trainer.fit()
+    with trainer.published() as model:
+        return copy.deepcopy(model).eval(), untrained.eval()
+
+
 def learns(x: torch.Tensor, label: torch.Tensor) -> float:
     """The accuracy on 397 real held-out digits of a logistic regression trained on x, label."""
     linear_model = pytest.importorskip("sklearn.linear_model")
@@ -166,7 +188,6 @@ def learns(x: torch.Tensor, label: torch.Tensor) -> float:
     return float(head.score(TEST["x"].flatten(1).numpy(), TEST["label"].numpy()))
 
 
-@pytest.mark.xdist_group("ddpm-digits")  # shares what its tests train
 def test_samples_alone_teach_a_classifier_of_real_digits() -> None:
     """1,500 samples, 150 a class (train on synthetic, test on real). Twin: the untrained model's samples, by chance.
 
@@ -174,7 +195,7 @@ def test_samples_alone_teach_a_classifier_of_real_digits() -> None:
     sampler itself has seen all 1,400 labels: 50 real ones 0.76 (0.85 by another choice of 50), with samples about 0.9.
     """
     label = torch.arange(1500) % 10
-    samples, noise = (model.sample(1500, condition=label, batch_size=1500) for model in (trained(), untrained()))
+    samples, noise = (model.sample(1500, condition=label, batch_size=1500) for model in class_conditional())
     assert learns(samples, label) > 0.88, learns(samples, label)
     assert learns(noise, label) < 0.3, learns(noise, label)
     few = torch.cat([(TRAIN["label"] == kind).nonzero()[:5, 0] for kind in range(10)])
