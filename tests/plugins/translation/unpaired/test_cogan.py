@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import gencore
+from gencore.data import digits
 from gencore.errors import GencoreError
+from tests.plugins.default_sampler import draws_nearer
 
 from .contrast import trained
 
@@ -50,6 +52,8 @@ def test_the_two_pictures_of_one_z_are_a_pair(measured) -> None:
     """After 600 steps of 32 at seed 0: 0.854, without sharing 0.124; after 800: 0.904, 0.412 (the data's mean picture
     is in both)."""
     page, twin = (trained("cogan", seed=0, steps=600, batch_size=32, shared=shared) for shared in (True, False))
+    x = digits("test").x
+    draws_nearer(page, torch.cat([x, -x]))
     measured(
         "cogan",
         "correlation of the two pictures of one code, the second inverted",
