@@ -40,7 +40,6 @@ def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
     from gencore.registry import default_registry
 
     known = arguments(default_registry().resolve(settings.system, "recipe"))
-    _check_column(settings, known, source)
     overrides = {name: value for name, value in from_data(known, source).items() if name in known}
     for name in ("steps", "batch_size"):
         if getattr(settings, name) is not None:
@@ -50,20 +49,28 @@ def make_recipe(settings: RunSettings, source: Any, initial: Any = None) -> Any:
     return made if initial is None else _fitted(made, initial, settings)
 
 
-def _check_column(settings: RunSettings, known: Mapping[str, Any], source: Any) -> None:
-    """Raise GencoreError where a column was asked for, and the system would take the folders' classes in its place."""
+def _column_of_classes(settings: RunSettings, source: Any) -> str | None:
+    """The key of the column that was asked for, where the system is conditioned on classes and would else take those
+    of the folders. Raises GencoreError for several columns."""
+    from gencore.api import arguments
     from gencore.data.source import conditions_of
+    from gencore.registry import default_registry
 
     kinds = [kind for kind in conditions_of(source) if isinstance(kind, Attributes | Tokens)]
+    known = arguments(default_registry().resolve(settings.system, "recipe"))
     if settings.condition in (None, "none") or not kinds or "num_classes" not in known:
-        return
+        return None
     taken = known["condition"].default if "condition" in known else None
-    if not any(isinstance(taken, type(kind)) for kind in kinds):
+    if any(isinstance(taken, type(kind)) for kind in kinds):
+        return None
+    names = [name for kind in kinds for name in (kind.names if isinstance(kind, Attributes) else (Tokens.key,))]
+    if len(names) > 1:
         raise GencoreError(
-            f"--condition {settings.condition} gives {', '.join(type(kind).__name__ for kind in kinds)}, and "
-            f"{settings.system} is conditioned on classes, which are folders. Leave it out, or take a system that is "
-            "conditioned on such columns (docs/conditional.md)."
+            f"--condition {settings.condition} gives {', '.join(names)}, and {settings.system} is conditioned on one "
+            "class a picture: name one column, or take a system that is conditioned on such columns "
+            "(docs/conditional.md)."
         )
+    return names[0]
 
 
 def _check_loadable(made: Any) -> None:
@@ -261,7 +268,17 @@ def make_trainer(settings: RunSettings, source: Any, initial: Any, callbacks: tu
 
 
 def open_data(settings: RunSettings, *, split: Literal["train", "test"] = "train") -> Any:
-    """The source that the settings name, or the system's own. Of a folder of pictures of mixed sizes, a system that
+    """The source that the settings name, or the system's own; with the values of a column as its classes, where one is
+    asked for and the system is conditioned on classes."""
+    from gencore.data.by_attribute import by_attribute
+
+    source = _opened(settings, split)
+    column = _column_of_classes(settings, source)
+    return source if column is None else by_attribute(source, column)
+
+
+def _opened(settings: RunSettings, split: Literal["train", "test"]) -> Any:
+    """The source as it is. Of a folder of pictures of mixed sizes, a system that
     cuts squares from pictures (its recipe takes `crop`) gets squares of that side, unless an image_size is given."""
     from gencore.data import open_source
     from gencore.data.sources.folder import MixedSizesError

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import gencore
 from gencore.cli.app import app
-from gencore.conditions import Attributes, ClassLabel
+from gencore.data.images import to_pil
 from gencore.errors import GencoreError
 from gencore.paths import user_path
 from gencore.training import run
@@ -328,9 +329,22 @@ def test_what_could_not_be_loaded_again_is_not_trained(monkeypatch: pytest.Monke
         run.make_recipe(RunSettings(system="gan"), source)
 
 
-def test_a_column_beside_class_folders_is_refused_where_the_classes_would_be_taken() -> None:
-    kinds = (Attributes(names=("red",)), ClassLabel(count=2))
-    source: Any = SimpleNamespace(shape=(1, 8, 8), num_classes=2, conditions=kinds, name="folder")
-    with pytest.raises(GencoreError, match="--condition red gives Attributes, and cgan is conditioned on classes"):
-        run.make_recipe(RunSettings(system="cgan", condition="red"), source)
-    assert run.make_recipe(RunSettings(system="cgan"), source).config.num_classes == 2
+def test_a_column_gives_the_classes_of_a_system_that_takes_classes(tmp_path: Path) -> None:
+    """Its values are the classes, also beside class folders; several columns are refused."""
+    rows = ["2", "red round"]
+    for k in range(8):
+        place = tmp_path / "data" / ("a" if k < 4 else "b") / f"{k}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        to_pil(torch.full((1, 8, 8), k / 4 - 1)).save(place)
+        rows.append(f"{'a' if k < 4 else 'b'}/{k}.png {1 if k % 3 else -1} {1 if k % 2 else -1}")
+    (tmp_path / "data" / "list_attr_celeba.txt").write_text("\n".join(["8", *rows[1:]]) + "\n")
+    settings = RunSettings(system="cgan", data=str(tmp_path / "data"), condition="red", set=("hidden=[4]",))
+    source = run.open_data(settings)
+    batch = source.fetch(torch.arange(8))
+    assert batch["label"].tolist() == [0, 1, 1, 0, 1, 1, 0, 1]
+    assert run.make_recipe(settings, source).config.num_classes == 2
+    folders = dataclasses.replace(settings, condition=None)
+    with pytest.warns(UserWarning, match="left out of account"):
+        assert run.open_data(folders).fetch(torch.arange(8))["label"].tolist() == [0] * 4 + [1] * 4
+    with pytest.raises(GencoreError, match="gives red, round, and cgan is conditioned on one class a picture"):
+        run.open_data(dataclasses.replace(settings, condition="red,round"))
