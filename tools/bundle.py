@@ -137,6 +137,8 @@ def main(
     """Measure, and write the model directory."""
     model: Any = gencore.from_pretrained(run)
     settings, source = load_settings(run), opened(data, model, "train")
+    if settings.data is not None:  # the reader's folder is another one
+        settings = dataclasses.replace(settings, data=data)
     stage = gencore.recipe(model.system).stages[-1]
     shown = stage.data(source, model) if stage.data else source
     samples = preview(model, shown, 0) if drawable(source.shape) else None
