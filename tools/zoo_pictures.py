@@ -45,18 +45,7 @@ RECORD = "record.json"
 LARGEST = 20_000
 """Bytes of a picture."""
 
-STRIP = (
-    "stylegan2",
-    "consensus-gan",
-    "cyclegan",
-    "srgan",
-    "vq-vae",
-    "infogan",
-    "talking-heads",
-    "word2vec",
-    "deep-embedded-clustering",
-    "c-rnn-gan",
-)
+STRIP = ("wgan-gp", "consensus-gan", "gp-gan", "cyclegan", "gan-cls", "vq-vae", "esrgan", "siamese-network", "al-cgan")
 SIDE = 128
 """Pixels of a picture in the strip."""
 
