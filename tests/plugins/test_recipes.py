@@ -70,6 +70,11 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
         for system in ("consensus-gan", "instance-noise-gan", "roth-gan", "unrolled-gan")
         for argument in ("latent_dim", "width")
     },
+    **{
+        ("dann", argument): {"data_shape": (1, 16, 16)}  # its network "pooled" is for pictures
+        for argument in ("network", "rule", "steps", "batch_size", "strength", "learning_rate")
+    },
+    **{("dann", argument): {"data_shape": (1, 16, 16)} for argument in ("code_dim", "num_classes", "width")},
     ("aae", "prior"): {"latent_dim": 2},
     ("autoencoder-classifier", "label_weight"): {"method": "joint"},
     ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
@@ -200,6 +205,8 @@ def networks(system: str, argument: str) -> list[dict[str, Any]]:
     """Arguments for each network that the system can be built of."""
     known = arguments_of(system)
     chosen = "network" in known and argument != "network" and (system, "network") not in FIXED
+    if (system, argument) == ("dann", "data_shape"):  # "pooled" takes other shapes than the default alone
+        chosen = False
     names = get_args(known["network"].kind) if chosen else ()
     return [{"network": name} for name in names] or [{}]
 
