@@ -14,6 +14,7 @@ from gencore.data.toys.captions import boxed
 from gencore.errors import GencoreError
 from gencore_gan.conditional.gawwn import PlacedGame, cut, paste
 from tests.judges.captions import drawn_box, shape_in_box
+from tests.plugins.default_sampler import draws_nearer
 
 BATCH = boxed(64).fetch(torch.arange(8))
 SHORT = {"steps": 60, "game_steps": 400, "batch_size": 8, "learning_rate": 2e-3}
@@ -139,6 +140,7 @@ def test_what_is_told_stands_where_it_is_told(measured: Any) -> None:
                 assert (shape_in_box(test.x, box) == shape[:, 1]).all(), "the judge is right on real pictures"
                 assert overlap(drawn_box(x), box) > 0.5
                 assert overlap(drawn_box(drawn(model, tokens, box.flip(0))), box.flip(0)) > 0.5
+                draws_nearer(model, train.fetch(torch.arange(1000))["x"], condition=train.further["tokens"])
     measured(
         "gawwn",
         "share of pictures whose shape, in a box that is told, is the one that the sentence names",
