@@ -36,8 +36,8 @@ def walk(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Instead, one code under each of these classes; where the model takes none, from pictures of class A "
-            "to pictures of class B.",
+            help="Instead, one code under each of these classes, whatever --steps; where the model takes none, from "
+            "pictures of class A to pictures of class B.",
         ),
     ] = None,
     label: Annotated[str | None, typer.Option(help="The class to generate, by name or number; else in turn.")] = None,
@@ -56,10 +56,9 @@ def walk(
     from gencore.latent import walk as walk_between
 
     _check_suffix(output, ".png", ".gif")
-    if plane and (along or codes):
-        raise GencoreError("--plane is given beside --along or --codes; expected one of them.")
-    if classes and (plane or along or codes or label or condition):
-        raise GencoreError("--classes is given beside another walk or condition; expected one of them.")
+    others = {"--along": along, "--codes": codes, "--label": label, "--condition": condition}
+    _check_alone("--plane", plane, others)
+    _check_alone("--classes", classes, {"--plane": plane, **others})
     for name, value in (("--rows", rows), ("--steps", steps)):
         if value < 2:
             raise GencoreError(f"{name} is {value}; expected at least 2.")
@@ -86,6 +85,13 @@ def walk(
         raise GencoreError(f"{model} generates data of shape {tuple(pictures.shape[2:])}, which are no images.")
     _write_walks(pictures.clamp(-1, 1), output)
     say(f"Wrote {pictures.shape[0]} rows of {pictures.shape[1]} to {output}.")
+
+
+def _check_alone(option: str, value: Any, others: dict[str, Any]) -> None:
+    """Raise GencoreError where an option is given beside one that it leaves no place for."""
+    beside = [name for name, other in others.items() if other]
+    if value and beside:
+        raise GencoreError(f"{option} is given beside {', '.join(beside)}; expected one of them.")
 
 
 def _under_classes(model: Any, names: list[str], rows: int, seed: int) -> Any:

@@ -278,8 +278,8 @@ def open_data(settings: RunSettings, *, split: Literal["train", "test"] = "train
 
 
 def _opened(settings: RunSettings, split: Literal["train", "test"]) -> Any:
-    """The source as it is. Of a folder of pictures of mixed sizes, a system that
-    cuts squares from pictures (its recipe takes `crop`) gets squares of that side, unless an image_size is given."""
+    """The source as it is. Of a folder of pictures of mixed sizes, a system that cuts squares from pictures (its recipe
+    takes `crop`) gets squares of that side, unless an image_size is given."""
     from gencore.data import open_source
     from gencore.data.sources.folder import MixedSizesError
 

@@ -148,8 +148,10 @@ def test_walks_of_a_model_that_takes_a_class(app: typer.Typer, tmp_path: Path) -
     assert len(set(made.values())) == len(made)
     with pytest.raises(GencoreError, match="expected a number from 0 to 9"):
         run(app, "walk", tmp_path / "cgan", "--classes", "7,11")
-    with pytest.raises(GencoreError, match="--classes is given beside"):
+    with pytest.raises(GencoreError, match="--classes is given beside --label"):
         run(app, "walk", tmp_path / "cgan", "--classes", "7,8", "--label", 1)
+    with pytest.raises(GencoreError, match="--plane is given beside --label"):
+        run(app, "walk", tmp_path / "cgan", "--plane", "--label", 1)
 
 
 def test_from_pictures_of_one_class_to_those_of_another(app: typer.Typer, autoencoder: str, tmp_path: Path) -> None:
