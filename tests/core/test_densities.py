@@ -81,6 +81,23 @@ def test_the_codes_of_several_books_sum_to_one() -> None:
     assert (-3 * each).exp().sum().item() == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.parametrize("system", ["gated-pixelcnn", "pixelcnn", "pixelrnn-row-lstm"])
+@torch.no_grad()
+def test_the_numbers_of_codes_mean_nothing(system: str) -> None:
+    """Codes by other names, the rows of their vectors and logits named anew: the same nats. Grey levels cannot: the
+    middle one is between the others."""
+    model = moved(gencore.create("vq-vae", prior=system, data_shape=(1, 8, 8), num_codes=3, width=4, prior_width=8,
+                                 prior_layers=2))  # fmt: skip
+    codes, names = all_codes(3, 2, 2)[::7], torch.tensor([2, 0, 1])
+    before = torch.stack([model.prior.mean_nats(each[None], None) for each in codes])
+    network = model.prior.density.network
+    for rows in (network.vectors.weight, network.network.output.weight, network.network.output.bias):
+        rows[names] = rows.clone()
+    after = torch.stack([model.prior.mean_nats(names[each[None]], None) for each in codes])
+    torch.testing.assert_close(after, before)
+    assert before.std() > 0.01
+
+
 @torch.no_grad()
 def test_pixels_given_z_sum_to_one() -> None:
     model, x = pixel_vae(), from_levels(all_codes(2, 1, 3, 3), 2)

@@ -21,6 +21,7 @@ from gencore.conditions import ClassLabel, Condition, Image
 from gencore.config import check
 from gencore.nn.causal_gated import GatedPixelNetwork
 from gencore.nn.labels import one_hot
+from gencore_autoregressive.parts.embedded import inputs, over_levels
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.likelihood import one_stage
 from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
@@ -71,7 +72,7 @@ class GatedPixelCNN(PixelDensity):
     def __init__(self, config: GatedPixelConfig) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)
         network = GatedPixelNetwork(
-            channels,
+            inputs(channels, config.embedding),
             head.outputs(channels),
             width=config.width,
             layers=config.layers,
@@ -79,7 +80,8 @@ class GatedPixelCNN(PixelDensity):
             vector=config.num_classes or 0,
             maps=config.input_shape[0] if config.input_shape else 0,
         )
-        super().__init__(config, network, head)
+        embedded = over_levels(network, channels=channels, levels=config.levels, size=config.embedding)
+        super().__init__(config, embedded, head)
 
     @property
     def condition(self) -> Condition | None:

@@ -99,16 +99,25 @@ def _nested_books(old: dict[str, Any]) -> dict[str, Any]:
     return {**old, "quantizer": nested[kind]}
 
 
+def _codes_as_greys(old: dict[str, Any]) -> dict[str, Any]:
+    """The fields of version 2, whose densities of pictures took code k as grey level k."""
+    return {**old, "prior_embedding": 0}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class VQVAEConfig(ModelConfig):
     """Images whose sides are multiples of 4; a code, or one code a book, for each 4 x 4 pixels.
 
     `num_codes`: in each book. `code_dim`: channels of a code's vector. `update`: how the codebook learns. `prior`:
-    "transformer", or a system that is a density of pictures, such as gated-pixelcnn.
+    "transformer", or a system that is a density of pictures, such as gated-pixelcnn; to such a one `prior_embedding`
+    is the size of the vector, learned, that a code enters as, 0 for code k as grey level k.
     """
 
-    version: ClassVar[int] = 2
-    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _nested_books}
+    version: ClassVar[int] = 3
+    migrations: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+        1: _nested_books,
+        2: _codes_as_greys,
+    }
 
     data_shape: tuple[int, int, int] = (1, 32, 32)
     num_codes: int = 64
@@ -119,6 +128,7 @@ class VQVAEConfig(ModelConfig):
     prior: str = "transformer"
     prior_width: int = 80
     prior_layers: int = 4
+    prior_embedding: int = 16
     num_classes: int | None = None
     quantizer: SingleBook | GroupedBooks | ResidualBooks = SingleBook()
 
@@ -132,7 +142,8 @@ class VQVAEConfig(ModelConfig):
         )
         for name in ("num_codes", "code_dim", "width", "prior_width", "prior_layers"):
             check(getattr(self, name) > 0, name, getattr(self, name), "a positive integer")
-        check(self.residual_blocks >= 0, "residual_blocks", self.residual_blocks, "0 or more")
+        for name in ("residual_blocks", "prior_embedding"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         check(self.num_classes is None or self.num_classes > 0, "num_classes", self.num_classes, "null or at least 1")
         whole = not isinstance(self.quantizer, GroupedBooks) or self.code_dim % self.quantizer.groups == 0
         check(whole, "code_dim", self.code_dim, f"a multiple of the number of groups ({self.quantizer})")
@@ -193,6 +204,8 @@ def make_prior(config: VQVAEConfig) -> CodePrior | DensityPrior:
         )
     if config.num_classes is not None:
         sizes["num_classes"] = config.num_classes
+    if config.prior_embedding:
+        sizes["embedding"] = config.prior_embedding
     return DensityPrior(config.prior, config.code_shape, config.num_codes, **sizes)
 
 

@@ -31,7 +31,7 @@ def test_the_blind_spot() -> None:
 
 def test_the_page_has_the_blind_spot_of_its_kernels() -> None:
     torch.manual_seed(1)
-    network = RasterNetwork(2, 2, width=8, layers=14, layer=MaskedBlock).double()
+    network = RasterNetwork(2, 2, width=8, layers=14, layer=MaskedBlock, colours=2).double()
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.rand_like(parameter)  # ReLUs that are open
     assert missed(lambda x: network(x)[:, :1], 11, (8, 5)) == 3  # the first channel: the second sees it

@@ -15,7 +15,7 @@ from gencore.config import from_json
 from gencore.data import InMemory, digits
 from gencore.errors import GencoreError
 from gencore_vq.parts.codebook import StraightThrough
-from gencore_vq.parts.prior import code_nats
+from gencore_vq.parts.prior import DensityPrior, code_nats
 from gencore_vq.vq_vae import GroupedBooks, ResidualBooks, SingleBook, VectorQuantization, VQVAEConfig
 from tests.plugins.vq.vq_digits import held_out, trained, used
 
@@ -54,6 +54,16 @@ OLD |= {"prior_width": 8, "prior_layers": 1, "num_classes": None}
 def test_configs_of_version_1_are_read(flags: dict[str, Any], expected: Any) -> None:
     """As models published before the quantizer had a config of its own have them."""
     assert from_json(VQVAEConfig, {**OLD, **flags}, version=1).quantizer == expected
+
+
+def test_codes_of_version_2_enter_a_prior_of_pictures_as_greys() -> None:
+    """As models published before codes had vectors have them; new ones have vectors."""
+    written = {**OLD, "num_codes": 3, "prior": "gated-pixelcnn", "quantizer": {"unit_length": False}}
+    old, new = (from_json(VQVAEConfig, written, version=version) for version in (2, 3))
+    keys = [set(gencore.recipe("vq-vae").model(config).prior.state_dict()) for config in (old, new)]
+    assert old.prior_embedding == 0
+    assert "density.network.layers.0.along.weight" in keys[0]
+    assert "density.network.vectors.weight" in keys[1] - keys[0]
 
 
 @pytest.mark.parametrize(("x", "message"), [(torch.full((8, 1, 8, 8), 200.0), "127.5"), (torch.nan, "NaN")])
@@ -259,8 +269,9 @@ def large(split: Literal["train", "test"]) -> dict[str, torch.Tensor]:
 @functools.cache
 def trained_large() -> Any:
     recipe = gencore.recipe(
-        "vq-vae", data_shape=(1, 32, 32), width=16, steps=400, prior_steps=500, prior_layers=3, num_classes=10
-    )
+        "vq-vae", data_shape=(1, 32, 32), width=16, steps=250, prior_steps=250, prior_layers=2, prior_width=40,
+        num_classes=10, learning_rate=3e-3,
+    )  # fmt: skip
     return gencore.Trainer(recipe, digits("train", 32), cpu=True).fit().eval()
 
 
@@ -275,15 +286,51 @@ def frequencies() -> torch.Tensor:
 @pytest.mark.behaviour
 @torch.no_grad()
 def test_prior_knows_more_than_the_frequencies() -> None:
-    """Held-out nats a code under the prior, against the code frequencies at each place: three seeds, 0.59 to 0.69.
-    Twin: labels shuffled, 0.5 to 0.7 nats more."""
+    """Held-out nats a code under the prior, against the code frequencies at each place: three seeds, 0.64 to 0.72.
+    Twin: labels shuffled, 0.44 to 0.49 nats more."""
     model, test = trained_large(), large("test")
-    codes, counts = model.encode(test["x"]).flatten(1), frequencies() + 1
+    codes = model.encode(test["x"]).flatten(1)
     nats = code_nats(model.prior(codes[:, :-1], test["label"]), codes).mean()
     shuffled = code_nats(model.prior(codes[:, :-1], test["label"].roll(1)), codes).mean()
-    unigram = -(counts / counts.sum(1, keepdim=True))[PLACES, codes].log().mean()
-    assert nats < 0.75 * unigram, (nats, unigram)
+    unigram = nats_of_frequencies(codes)
+    assert nats < 0.85 * unigram, (nats, unigram)
     assert shuffled > nats + 0.2
+
+
+def nats_of_frequencies(codes: torch.Tensor) -> torch.Tensor:
+    """-log p a code of codes (N, 64), each by how often it stands at its place."""
+    counts = frequencies() + 1
+    return -(counts / counts.sum(1, keepdim=True))[PLACES, codes].log().mean()
+
+
+def nats_of_a_picture_density(embedding: int) -> torch.Tensor:
+    """Held-out nats a code of a gated-pixelcnn over the same codes, after 250 steps."""
+    model, train, test = trained_large(), large("train"), large("test")
+    torch.manual_seed(0)
+    sizes = {"width": 16, "layers": 3, "num_classes": 10, "embedding": embedding}
+    prior = DensityPrior("gated-pixelcnn", (8, 8), 64, **sizes)
+    optimizer = torch.optim.AdamW(prior.parameters(), lr=5e-3)
+    with torch.no_grad():
+        seen, held = model.encode(train["x"]), model.encode(test["x"])
+    for _ in range(250):
+        rows = torch.randint(len(seen), (32,))
+        optimizer.zero_grad()
+        prior.mean_nats(seen[rows], train["label"][rows]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return prior.mean_nats(held, test["label"])
+
+
+@pytest.mark.behaviour
+@torch.no_grad()
+def test_codes_are_no_greys() -> None:
+    """Held-out nats a code under the gated prior, against the frequencies at each place: three seeds, 0.65 to 0.70.
+    Twin: code k as grey level k, 1.00 to 1.04."""
+    with torch.enable_grad():
+        page, twin = (nats_of_a_picture_density(size) for size in (16, 0))
+    unigram = nats_of_frequencies(trained_large().encode(large("test")["x"]).flatten(1))
+    assert page < 0.85 * unigram, (page, unigram)
+    assert twin > 0.85 * unigram, (twin, unigram)
 
 
 @pytest.mark.behaviour
@@ -291,7 +338,7 @@ def test_prior_knows_more_than_the_frequencies() -> None:
 def test_samples_of_the_prior_are_nearer_to_digits_than_independent_codes() -> None:
     """Squared distance to the nearest training image. Twin: each place's code by its own frequency.
 
-    Three seeds: 0.51 to 0.58 of the twin's distance; held-out digits themselves 0.29 to 0.31.
+    Three seeds: 0.62 to 0.74 of the twin's distance; held-out digits themselves 0.29 to 0.32.
     """
     model, train = trained_large(), large("train")["x"]
     drawn = torch.multinomial(frequencies(), 300, replacement=True, generator=torch.Generator().manual_seed(0)).T
@@ -301,4 +348,4 @@ def test_samples_of_the_prior_are_nearer_to_digits_than_independent_codes() -> N
         return torch.cdist(x.flatten(1), train.flatten(1)).min(1).values.square().mean().item()
 
     distances = away(model.sample(300)), away(independent)
-    assert distances[0] < 0.8 * distances[1], distances
+    assert distances[0] < 0.85 * distances[1], distances

@@ -19,6 +19,7 @@ from gencore.nn.causal import PixelSteps
 from gencore.nn.levels import Rounding, from_levels, to_levels
 from gencore.nn.likelihood import PROBABILITY, Scale
 from gencore_autoregressive.parts.ancestral import AncestralSampler
+from gencore_autoregressive.parts.embedded import Embedded
 from gencore_autoregressive.parts.heads import Head
 from gencore_autoregressive.parts.likelihood import over_classes
 
@@ -47,13 +48,16 @@ class PixelConfig(ModelConfig):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StackConfig(PixelConfig):
-    """`layers`: how many, the first one counted."""
+    """`layers`: how many, the first one counted. `embedding`: for levels without an order, such as codes, the size of
+    the vector, learned, that each enters as; 0: a level enters as its grey value."""
 
     layers: int = 4
+    embedding: int = 0
 
     def __post_init__(self) -> None:
         PixelConfig.__post_init__(self)
         check(self.layers >= 1, "layers", self.layers, "at least 1")
+        check(self.embedding >= 0, "embedding", self.embedding, "0 or more")
 
 
 class PixelDensity(Model):
@@ -79,7 +83,9 @@ class PixelDensity(Model):
         return to_levels(x, self.config.levels, self.config.rounding)
 
     def pixels(self, codes: Tensor) -> Tensor:
-        """Levels as the numbers that the network takes."""
+        """Levels as what the network takes: grey values, or the levels themselves if it has a vector for each."""
+        if isinstance(self.network, Embedded):
+            return codes
         return from_levels(codes, self.config.levels).to(next(self.network.parameters()).dtype)
 
     def context(self, condition: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -140,10 +146,10 @@ class PixelDrawing:
         """code (N,) int64."""
         row, column, channel = place
         self.codes[:, channel, row, column] = code
-        self.x[:, channel, row, column] = from_levels(code, self.model.config.levels)
+        self.x[:, channel, row, column] = self.model.pixels(code)
         if self.steps is not None and channel + 1 == self.x.shape[1]:
             self.steps.put(self.x, row, column)
 
     def result(self) -> Tensor:
         """(N, C, H, W) in [-1, 1]."""
-        return self.x
+        return from_levels(self.codes, self.model.config.levels).to(next(self.model.network.parameters()).dtype)

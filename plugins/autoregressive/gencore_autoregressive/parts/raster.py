@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from gencore.nn.causal import Apply, Memories, whole
 from gencore.nn.masked import MaskedConv2d
+from gencore_autoregressive.parts.embedded import inputs, over_levels
 from gencore_autoregressive.parts.heads import Softmax
 from gencore_autoregressive.parts.pixels import PixelDensity, StackConfig
 
@@ -35,16 +36,24 @@ class Residual(nn.Module):
 
 
 class RasterNetwork(nn.Module):
-    """Pictures (N, C, H, W) -> (N, outputs, H, W); `layer` makes an inner layer of 2 h -> h channels."""
+    """Maps of pictures (N, inputs, H, W) -> (N, outputs, H, W), both split evenly among the `colours`; `layer` makes
+    an inner layer of 2 h -> h channels."""
 
     def __init__(
-        self, channels: int, outputs: int, *, width: int, layers: int, layer: Callable[[int, int], nn.Module]
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        layers: int,
+        layer: Callable[[int, int], nn.Module],
+        colours: int,
     ) -> None:
         super().__init__()
-        self.first = MaskedConv2d("A", channels, 2 * width, 7, colours=channels)
-        self.layers = nn.ModuleList(Residual(layer(width, channels), width, channels) for _ in range(layers - 1))
-        self.hidden = MaskedConv2d("B", 2 * width, 2 * width, 1, colours=channels)
-        self.output = MaskedConv2d("B", 2 * width, outputs, 1, colours=channels, copies=outputs // channels)
+        self.first = MaskedConv2d("A", inputs, 2 * width, 7, colours=colours)
+        self.layers = nn.ModuleList(Residual(layer(width, colours), width, colours) for _ in range(layers - 1))
+        self.hidden = MaskedConv2d("B", 2 * width, 2 * width, 1, colours=colours)
+        self.output = MaskedConv2d("B", 2 * width, outputs, 1, colours=colours, copies=outputs // colours)
 
     def forward(self, x: Tensor) -> Tensor:
         """All pixels at once."""
@@ -108,6 +117,13 @@ class RasterDensity(PixelDensity):
 
     def __init__(self, config: StackConfig, layer: Callable[[int, int], nn.Module]) -> None:
         channels, head = config.data_shape[0], Softmax(config.levels)
-        outputs = head.outputs(channels)
-        network = RasterNetwork(channels, outputs, width=config.width, layers=config.layers, layer=layer)
-        super().__init__(config, network, head)
+        network = RasterNetwork(
+            inputs(channels, config.embedding),
+            head.outputs(channels),
+            width=config.width,
+            layers=config.layers,
+            layer=layer,
+            colours=channels,
+        )
+        embedded = over_levels(network, channels=channels, levels=config.levels, size=config.embedding)
+        super().__init__(config, embedded, head)

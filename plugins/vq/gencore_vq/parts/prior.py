@@ -92,7 +92,8 @@ class CodePrior(nn.Module):
 
 
 class DensityPrior(nn.Module):
-    """The density of pictures of that system, over grids of codes: code k is level k, a book a channel."""
+    """The density of pictures of that system, over grids of codes: code k is level k, a book a channel. Codes have no
+    order, so the system's `embedding` gives each a vector that is learned."""
 
     def __init__(self, system: str, code_shape: tuple[int, ...], num_codes: int, **fields: Any) -> None:
         super().__init__()
