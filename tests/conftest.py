@@ -86,3 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("behaviour"):
             item.user_properties.append(("kind", "behaviour"))
+
+
+def pytest_sessionfinish() -> None:
+    """Libraries that count their objects at the interpreter's end call what is still frozen a leak."""
+    gc.unfreeze()
