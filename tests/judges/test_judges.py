@@ -3,6 +3,7 @@
 Measured at seed 0 (one thread; of the digits seeds 0 and 1):
 face_judge, 700 steps, 11 CPU-s     glasses 1.000; yaw MAE 0.034; age 0.071; landmarks 0.23 px; same-person AUC 0.992
 digit_classifier, 1.5 CPU-s         0.980, 0.982 at 8 x 8; 0.975 at 16 x 16
+vowels: 0.988 within their formants, white noise 0.275
 showers 0.997, jets 1.000, voxels 0.994, about 1 CPU-s each
 """
 
@@ -19,10 +20,12 @@ from gencore.data.toys.face_painting import landmarks, paint
 from gencore.data.toys.faces import draw_faces, faces, identities
 from gencore.data.toys.jets import jets
 from gencore.data.toys.showers import showers
+from gencore.data.toys.vowels import vowel_waves
 from gencore.data.toys.voxels import voxels
 from tests.judges.captions import drawn_box
 from tests.judges.classifiers import digit_classifier, jet_classifier, shower_classifier, voxel_classifier
 from tests.judges.faces import FaceJudge, face_judge, identity_ratio, same_person_auc
+from tests.judges.formants import within_a_vowel
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +104,10 @@ def test_particles_prongs_and_solids_are_named(judge: object, toy: object) -> No
     accuracy = judge().accuracy(held_out.x, held_out.further["label"])
     print(accuracy)
     assert accuracy > 0.98
+
+
+def test_formants_are_those_of_the_vowel_and_not_of_noise() -> None:
+    clips = vowel_waves(80, split="test").clips
+    assert within_a_vowel(clips.x[:, 0], clips.label).float().mean() > 0.95
+    noise = torch.randn(80, clips.shape[1], generator=torch.Generator().manual_seed(0))
+    assert within_a_vowel(noise, torch.arange(80) % 4).float().mean() < 0.5
