@@ -107,7 +107,7 @@ def test_particles_prongs_and_solids_are_named(judge: object, toy: object) -> No
 
 
 def test_formants_are_those_of_the_vowel_and_not_of_noise() -> None:
-    clips = vowel_waves(80, split="test").clips
-    assert within_a_vowel(clips.x[:, 0], clips.label).float().mean() > 0.95
-    noise = torch.randn(80, clips.shape[1], generator=torch.Generator().manual_seed(0))
+    clips = vowel_waves(80, split="test").fetch(torch.arange(80))
+    assert within_a_vowel(clips["x"][:, 0], clips["label"]).float().mean() > 0.95
+    noise = torch.randn(80, 2240, generator=torch.Generator().manual_seed(0))
     assert within_a_vowel(noise, torch.arange(80) % 4).float().mean() < 0.5
