@@ -21,7 +21,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -170,6 +170,7 @@ class Results:
 
     def __init__(self, skip_tests: bool) -> None:
         self.rows: list[Row] = []
+        self.growth: list[Row] = []
         self.skip_tests = skip_tests
         self.verdicts: dict[tuple[str, bool], str] = {}
 
@@ -196,19 +197,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    rows = session.config.stash[RESULTS].rows
-    if not rows:
+    rows, growth = session.config.stash[RESULTS].rows, session.config.stash[RESULTS].growth
+    if not rows and not growth:
         return
     about = machine()
     name = re.sub(r"[^a-z0-9]+", "-", (processor() if about["gpu"].startswith("none") else about["gpu"]).lower())
     path = session.config.getoption("--bench-output") or ROOT / "bench" / "results" / f"{name.strip('-')}.json"
-    stored = json.loads(path.read_text())["rows"] if path.exists() else []
-    new = {(row["operation"], row["case"]) for row in rows}
-    kept = [row for row in stored if (row["operation"], row["case"]) not in new]
-    merged = sorted(kept + rows, key=lambda row: (row["operation"], row["case"]))
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    merged = {
+        "rows": merge(stored.get("rows", []), rows, ("operation", "case")),
+        "growth": merge(stored.get("growth", []), growth, ("path", "over")),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": about, "rows": merged}, indent=1) + "\n")
-    print(f"\n{len(rows)} rows written to {path}")
+    path.write_text(json.dumps({"machine": about, **merged}, indent=1) + "\n")
+    print(f"\n{len(rows) + len(growth)} rows written to {path}")
+
+
+def merge(stored: list[Row], rows: list[Row], key: tuple[str, str]) -> list[Row]:
+    """Stored rows, with new ones in the place of those of the same key, in order."""
+    found = {tuple(row[name] for name in key): row for row in stored + rows}
+    return [found[place] for place in sorted(found)]
 
 
 RESULTS: pytest.StashKey[Results] = pytest.StashKey()
@@ -266,3 +274,37 @@ def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
         return row
 
     return run
+
+
+@pytest.fixture
+def grow(request: pytest.FixtureRequest) -> Callable[..., Row]:
+    """grow(path, over, made, sizes, time=..., memory=...) -> the row; fails where an exponent is above its bar.
+
+    made(size) -> a function of no arguments, the work at that size. Time is the best of 5 runs after one that warms up,
+    memory the peak above what was there; the exponent of each is the slope of its logarithm over that of the size.
+    """
+    results = request.config.stash[RESULTS]
+
+    def run(
+        path: str, over: str, made: Callable[[int], Callable[[], Any]], sizes: list[int], *, time: float, memory: float
+    ) -> Row:
+        works = [made(size) for size in sizes]
+        peaks = [peak_extra_memory(work) or 0 for work in works]
+        seconds = [min(cpu_seconds(work) for _ in range(5)) for work in works]
+        row: Row = {"path": path, "over": over, "sizes": sizes, "peak_bytes": peaks}
+        row["milliseconds"] = [round(1e3 * each, 4) for each in seconds]
+        row["time_exponent"], row["memory_exponent"] = exponent(sizes, seconds), exponent(sizes, peaks)
+        row["time_bar"], row["memory_bar"] = time, memory
+        results.growth.append(row)
+        assert row["time_exponent"] <= time, row
+        assert row["memory_exponent"] <= memory, row
+        return row
+
+    return run
+
+
+def exponent(sizes: list[int], costs: Sequence[float]) -> float:
+    """The slope of log cost over log size, least squares."""
+    x, y = (torch.tensor(each, dtype=torch.float64).clamp_min(1e-9).log() for each in (sizes, costs))
+    x, y = x - x.mean(), y - y.mean()
+    return round(float((x * y).sum() / x.square().sum()), 3)

@@ -1,8 +1,8 @@
-"""Draws docs/benchmarks.md and docs/benchmarks.png from the files in bench/results, and holds a run against a baseline.
+"""Draws docs/benchmarks.md and its pictures from the files in bench/results, and holds a run against a baseline.
 
 python -m bench.report                                  draw
 python -m bench.report --gate BASELINE.json RUN.json    1 if a ratio to a peer fell below 70 % of the baseline's,
-                                                        or our result is less exact than it was
+                                                        or our result is less exact than it was, or costs grow faster
 python -m bench.report --table RUN.json                 print a run's table
 """
 
@@ -111,15 +111,56 @@ def draw_plot(files: dict[str, dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
+def growth_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a markdown table: exponents of time and memory, and the most that they may be."""
+    if not rows:
+        return
+    yield "Cost against work: cost grows as the size to the power of the exponent (bench/core/bench_growth.py).\n"
+    yield "| path | over | sizes | ms | memory | exponent of time | of memory |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        cells = [row["path"], row["over"], ", ".join(map(str, row["sizes"]))]
+        cells += [", ".join(f"{each:.1f}" for each in row["milliseconds"]), megabytes(row["peak_bytes"][-1])]
+        cells += [f"{row[name + '_exponent']:.2f} (at most {row[name + '_bar']:g})" for name in ("time", "memory")]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def draw_growth(files: dict[str, dict[str, Any]], path: Path) -> None:
+    """Time and memory over size, both relative to the smallest, a line for each path and machine."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, places = pyplot.subplots(1, 2, sharex=True, figsize=(11, 5))
+    for axes, field, title in zip(places, ("milliseconds", "peak_bytes"), ("time", "peak memory"), strict=True):
+        for name, data in files.items():
+            for row in data.get("growth", ()):
+                sizes, costs = ([each / row[key][0] for each in row[key]] for key in ("sizes", field))
+                slope = row["time_exponent" if field == "milliseconds" else "memory_exponent"]
+                axes.loglog(
+                    sizes, costs, "o-", markersize=3, label=f"{row['path']}, {row['over']}: {slope:.2f} ({name})"
+                )
+        axes.set_title(f"{title}, relative to the smallest size; exponent", fontsize=9)
+        axes.set_xlabel("size, relative to the smallest", fontsize=9)
+        axes.legend(fontsize=5)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
 def draw(results: Path, docs: Path) -> None:
-    """Writes docs/benchmarks.md and docs/benchmarks.png."""
+    """Writes docs/benchmarks.md, docs/benchmarks.png and docs/growth.png."""
     files = load(results)
     if not files:
         raise SystemExit(f"no results in {results}: run python -m pytest bench/kernels/bench_*.py first")
     lines = [INTRODUCTION, "![times faster than each peer](benchmarks.png)\n"]
+    if any(data.get("growth") for data in files.values()):
+        lines += ["![cost against work](growth.png)\n"]
+        draw_growth(files, docs / "growth.png")
     for name, data in files.items():
         lines += [f"## {name}\n", *(f"- {key}: {value}" for key, value in data["machine"].items()), ""]
-        lines += [*table(data["rows"]), ""]
+        lines += [*table(data["rows"]), "", *growth_table(data.get("growth", [])), ""]
     (docs / "benchmarks.md").write_text("\n".join(lines))
     draw_plot(files, docs / "benchmarks.png")
 
@@ -148,7 +189,25 @@ def regressions(baseline: dict[str, Any], run: dict[str, Any]) -> list[str]:
                 problems.append(f"{case} / {peer['name']}: missing from the run")
             elif ALLOWED_FRACTION * ratio > peer["ratio"] if _ours(peer) else ratio < ALLOWED_FRACTION * peer["ratio"]:
                 problems.append(f"{case} / {peer['name']}: {ratio:.2f}x, the baseline has {peer['ratio']:.2f}x")
-    return sorted(problems)
+    return sorted(problems + too_steep(baseline.get("growth", []), run.get("growth", [])))
+
+
+def too_steep(baseline: list[dict[str, Any]], run: list[dict[str, Any]]) -> list[str]:
+    """Costs of the run that grow faster with the work than they may, and those of the baseline that it lacks."""
+    found = {(row["path"], row["over"]): row for row in run}
+    problems = [
+        f"{row['path']} over {row['over']}: missing from the run"
+        for row in baseline
+        if (row["path"], row["over"]) not in found
+    ]
+    for row in run:
+        for cost in ("time", "memory"):
+            measured, bar = row[f"{cost}_exponent"], row[f"{cost}_bar"]
+            if measured > bar:
+                problems.append(
+                    f"{row['path']} over {row['over']}: {cost} has the exponent {measured:g}, at most {bar:g}"
+                )
+    return problems
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,7 +222,9 @@ def main(arguments: list[str] | None = None) -> int:
         draw(ROOT / "bench" / "results", ROOT / "docs")
         return 0
     problems = regressions(*(json.loads(path.read_text()) for path in options.gate))
-    print("\n".join(problems) or "no ratio fell below 70 % of the baseline, and no result is less exact")
+    print(
+        "\n".join(problems) or "no ratio fell below 70 % of the baseline, no result is less exact, no cost grows faster"
+    )
     return 1 if problems else 0
 
 

@@ -59,7 +59,7 @@ def our_step(model: Any, x: Tensor) -> Step:
         loss.total.backward()
         adam.step()
         with torch.no_grad():
-            objective.after_step(model, "autoencoder")
+            objective.after_step(model, "autoencoder", [loss.seen])
         return loss.metrics["reconstruction"].detach()
 
     return step

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.report import COMPILED, main, regressions, shown, table
+from bench.conftest import exponent, merge
+from bench.report import COMPILED, growth_table, main, regressions, shown, table
 
 
 def contestant(name: str, ratio: float, milliseconds: float, error: float) -> dict[str, Any]:
@@ -104,3 +105,29 @@ def test_the_plot_shows_peers_against_both_of_our_backends() -> None:
     assert math.isnan(without[1])
     run["rows"][0]["tests"] = "not run"
     assert shown(run) == {}
+
+
+def growth(time: float = 1.0) -> dict[str, Any]:
+    row = {"path": "look_up", "over": "N", "sizes": [1, 2], "milliseconds": [1.0, 2.0], "peak_bytes": [10, 20]}
+    exponents = {"time_exponent": time, "memory_exponent": 1.0, "time_bar": 1.15, "memory_bar": 1.15}
+    return {**result(), "growth": [{**row, **exponents}]}
+
+
+def test_a_cost_that_grows_faster_than_it_may_is_a_regression() -> None:
+    assert regressions(growth(), growth(1.1)) == []
+    assert regressions(growth(), growth(1.2)) == ["look_up over N: time has the exponent 1.2, at most 1.15"]
+    assert regressions(growth(), result()) == ["look_up over N: missing from the run"]
+    assert "| look_up | N | 1, 2 | 1.0, 2.0 | 0.0 MB | 1.00 (at most 1.15) |" in "\n".join(
+        growth_table(growth()["growth"])
+    )
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_the_exponent_of_a_known_cost(power: float) -> None:
+    assert exponent([10, 20, 40], [3.0 * size**power for size in (10, 20, 40)]) == pytest.approx(power, abs=1e-3)
+
+
+def test_new_rows_take_the_place_of_old_ones() -> None:
+    old, new = [{"path": "b", "v": 1}, {"path": "a", "v": 1}], [{"path": "b", "v": 2}]
+    assert merge(old, new, ("path", "v"))[0] == {"path": "a", "v": 1}
+    assert [row["v"] for row in merge(old, new, ("path", "path"))] == [1, 2]
