@@ -155,7 +155,7 @@ class FreezingGame(Objective):
         check(pretraining_steps >= 0, "pretraining_steps", pretraining_steps, "0 or more")
         check(0 <= freeze < 1, "freeze", freeze, "a share from 0, which lets nobody rest, to less than 1")
         self.pretraining_steps, self.freeze, self.feature_matching = pretraining_steps, freeze, feature_matching
-        self.register_buffer("losses", torch.ones(2))
+        self.register_buffer("losses", torch.ones(3))
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
     def is_pretraining(self) -> bool:
@@ -164,7 +164,8 @@ class FreezingGame(Objective):
 
     def may_step(self, player: int) -> bool:
         """Whether the critic (0) or the generator (1) trains, by the last losses of both."""
-        own, other = self.losses[player].item(), self.losses[1 - player].item()
+        real, fake, game = self.losses.tolist()
+        own, other = ((real + fake) / 2, game)[:: -1 if player else 1]
         return not self.is_pretraining() and not rests(own, other, share=self.freeze)
 
     def pretraining(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
@@ -177,28 +178,34 @@ class FreezingGame(Objective):
         x = batch["x"]
         with torch.no_grad():
             fake = model.generate(model.draw_prior(GlobalNoise.like(x)))
-        loss = non_saturating.critic(model.judge(x), model.judge(fake))
-        return Loss(loss, seen=loss.detach() / 2)
+        judged, fooled = model.judge(x), model.judge(fake)
+        loss, real = non_saturating.critic(judged, fooled), non_saturating.generator(judged)
+        seen = torch.stack([real, loss - real, non_saturating.generator(fooled)])
+        return Loss(loss, seen=seen.detach())
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """Generated sequences look real, or have the real ones' mean features."""
         z = model.draw_prior(GlobalNoise.like(batch["x"]))
         features, judged = model.critic(model.generator(z))
         game = non_saturating.generator(judged)
+        refused = non_saturating.critic(judged, judged) - game
+        seen = torch.stack([torch.zeros_like(game), refused, game]).detach()
         if not self.feature_matching:
-            return Loss(game, seen=game.detach())
+            return Loss(game, seen=seen)
         with torch.no_grad():
             real, _ = model.critic(model.normalised(batch["x"]))
         matching = (features.mean((0, 1)) - real.mean((0, 1))).square().sum()
-        return Loss(matching, {"game": game.detach()}, seen=game.detach())
+        return Loss(matching, {"game": game.detach()}, seen=seen)
 
     def after_step(self, model: Any, phase: str, seen: Sequence[Any]) -> None:
-        """Count the pre-training; keep the players' losses, means over batches and processes."""
+        """Count the pre-training; keep the losses, means over batches and processes: of the critic on real and on
+        generated sequences, and of the generator. A step of the generator tells the last two."""
         if phase == "pretraining":
             self.iterations += 1
         elif seen:
-            mean = sum_over_processes(torch.stack(list(seen)).mean()) / process_count()
-            self.losses[("critic", "generator").index(phase)] = mean
+            mean = sum_over_processes(torch.stack(list(seen)).mean(0)) / process_count()
+            first = 0 if phase == "critic" else 1
+            self.losses[first:] = mean[first:]
 
 
 def c_rnn_gan(

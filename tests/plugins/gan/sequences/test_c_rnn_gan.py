@@ -38,9 +38,18 @@ def test_the_stronger_player_rests(critic: float, generator: float, may: tuple[b
     """By the losses handed over; both train at first."""
     objective, model = game()
     assert (objective.may_step(0), objective.may_step(1)) == (True, True)
-    objective.after_step(model, "critic", [torch.tensor(critic)])
-    objective.after_step(model, "generator", [torch.tensor(generator)])
+    objective.after_step(model, "critic", [torch.tensor([critic, critic, generator])])
     assert (objective.may_step(0), objective.may_step(1)) == may
+
+
+def test_a_critic_that_rests_wakes_when_it_is_fooled() -> None:
+    """The generator's steps tell what the critic now pays for their sequences; what it pays for real ones stays."""
+    objective, model = game()
+    objective.after_step(model, "critic", [torch.tensor([0.2, 0.2, 1.0])])
+    assert not objective.may_step(0)
+    objective.after_step(model, "generator", [torch.tensor([0.0, 1.0, 0.5])])
+    assert objective.losses.tolist() == pytest.approx([0.2, 1.0, 0.5])
+    assert objective.may_step(0)
 
 
 def test_no_game_during_the_pre_training() -> None:
@@ -83,7 +92,7 @@ def test_the_critic_reads_both_ways() -> None:
 
 
 def test_the_losses_of_a_critic_that_says_one() -> None:
-    """sp(-1) + sp(1), of which half is handed over; sp(-1); 0 where features are matched and all alike."""
+    """sp(-1) + sp(1), handed over beside the generator's sp(-1); sp(-1); 0 where features are matched and all alike."""
     objective, model = game()
     torch.nn.init.zeros_(model.critic.head.weight)
     torch.nn.init.constant_(model.critic.head.bias, 1.0)
@@ -91,8 +100,9 @@ def test_the_losses_of_a_critic_that_says_one() -> None:
     low, high = math.log1p(math.exp(-1)), math.log1p(math.exp(1))
     loss = objective.critic(model, batch)
     assert loss.total.item() == pytest.approx(low + high, rel=1e-5)
-    assert loss.seen.item() == pytest.approx((low + high) / 2, rel=1e-5)
+    assert loss.seen.tolist() == pytest.approx([low, high, low], rel=1e-5)
     assert objective.generator(model, batch).total.item() == pytest.approx(low, rel=1e-5)
+    assert objective.generator(model, batch).seen.tolist() == pytest.approx([0, high, low], rel=1e-5)
     objective.feature_matching = True
     assert objective.generator(model, batch).total.item() != pytest.approx(low, rel=1e-2)
     for parameter in model.critic.trunk.parameters():
