@@ -80,6 +80,7 @@ WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("contractive-autoencoder", "hidden"): {"jacobian": "hutchinson"},
     **{(system, "likelihood"): {"binarization": "none"} for system in ("beta-vae", "gumbel-softmax-vae", "iwae")},
     ("ddpm", "bins"): {"variance": "learned"},
+    ("pix2pix", "keep"): {"degradation": "grey"},
     ("naive-monte-carlo", "num_samples"): {"estimator": "log of mean"},
 }
 # Other stages or players take it times ten, or a share of it, or cut into pieces.

@@ -11,8 +11,9 @@ Deviations: neither normalisation nor dropout by default: small networks do wors
 steps, the L1 distance from the likest possible scene: 0.09 without, 0.30 with dropout 0.5). The paper has dropout 0.5,
 and batch normalisation with a batch of one, which is `norm` "instance". l1_weight 10 and a learning rate of 1e-3, where
 the paper has 100 and 2e-4: with small networks and few steps the critic changes nothing at 100. A critic of 16-pixel
-patches for pictures of 16 pixels (`critic_halvings` 3 is the paper's of 70). The critic does not tell matched pairs
-from others, as measured: only one that is shown mismatched pairs learns that.
+patches for pictures of 16 pixels (`critic_halvings` 3 is the paper's of 70). Of a grey picture light and dark stay, of
+one with holes the pixels around them; the paper paints all anew (`keep`). The critic does not tell matched pairs from
+others, as measured: only one that is shown mismatched pairs learns that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from gencore.noise import NoiseSource
 from gencore.tiling import Tiling
 
 from ..parts.critics import least_side, patch_critic
+from ..parts.keeping import Keeps, check_keeps, kept_of
 from ..parts.norms import Norm, check_norm
 from ..parts.paired import PairedTranslation, check_pictures, check_positive, players
 from ..parts.unet import UNet
@@ -62,7 +64,8 @@ class Pix2PixConfig(ModelConfig):
     """`data_shape`: the target's (channels, height, width) in training; `input_shape`: the given picture's. Pictures
     of any size are translated. `width`: channels at half the size. `depth`: halvings of the U-Net; the paper has 8
     for 256 pixels. `dropout`: in three levels next to the
-    innermost one. `critic_halvings`: 1, 2, 3 for patches of 16, 34, 70 pixels."""
+    innermost one. `critic_halvings`: 1, 2, 3 for patches of 16, 34, 70 pixels. `keeps`: what of the given picture
+    stands in the result as it is: "luma" of a grey one, "known", all but what is mid grey, of one with holes."""
 
     data_shape: tuple[int, ...] = (3, 16, 16)
     input_shape: tuple[int, ...] = (3, 16, 16)
@@ -72,6 +75,7 @@ class Pix2PixConfig(ModelConfig):
     dropout: float = 0.0
     critic_width: int = 32
     critic_halvings: int = 1
+    keeps: Keeps = "nothing"
 
     def __post_init__(self) -> None:
         check_pictures("data_shape", self.data_shape)
@@ -79,6 +83,7 @@ class Pix2PixConfig(ModelConfig):
         check_positive(self, "width", "critic_width", "critic_halvings")
         check(self.depth >= 2, "depth", self.depth, "at least 2")
         check_norm(self.norm)
+        check_keeps(self.keeps, self.input_shape[0], self.data_shape[0])
         check(0 <= self.dropout < 1, "dropout", self.dropout, "a number in [0, 1)")
 
 
@@ -93,7 +98,13 @@ class Pix2Pix(Model):
         super().__init__(config)
         given, made = config.input_shape[0], config.data_shape[0]
         self.generator = UNet(
-            given, made, width=config.width, depth=config.depth, norm=config.norm, dropout=config.dropout
+            given,
+            made,
+            width=config.width,
+            depth=config.depth,
+            norm=config.norm,
+            dropout=config.dropout,
+            keeps=config.keeps,
         )
         self.critic = patch_critic(
             given + made, width=config.critic_width, halvings=config.critic_halvings, norm=config.norm
@@ -108,7 +119,7 @@ class Pix2Pix(Model):
         """Given pictures (N, C, H, W) -> their translations (N, C', H, W) in [-1, 1]; `noise` draws the dropout."""
         check(to is None, "to", to, "None: pix2pix has one direction")
         made: Tensor = self.generator(x, noise)
-        return made
+        return made.clamp(-1, 1)
 
     @classmethod
     def from_published(cls, tensors: Mapping[str, Tensor]) -> Pix2Pix:
@@ -153,20 +164,23 @@ def pix2pix(
     batch_size: int = 16,
     degradation: str = "",
     crop: int = 0,
+    keep: bool = True,
     l1_weight: float = 10.0,
     game_weight: float = 1.0,
     learning_rate: float = 1e-3,
     critic_learning_rate: float = 5e-4,
 ) -> Recipe:
     """Pairs, or pictures alone whose inputs `degradation` makes, such as grey or hole:10 (gencore.data.augmentation).
-    `crop`: the side of random squares, 0 for whole pictures."""
+    `crop`: the side of random squares, 0 for whole pictures. `keep`: what the degradation leaves as it was, light and
+    dark of a grey picture, the pixels around a hole, stands in the result as it is; False: all is painted anew."""
     check(crop >= 0, "crop", crop, "0 or more")
     view = pairs_or_augmented(crop=crop)
     if degradation:
         degrade = degradation_of(degradation)
         given = degrade(torch.zeros(1, *config.data_shape), 0, torch.zeros(1).long()).shape[1:]
         check(given[1:] == config.data_shape[1:], "degradation", degradation, "one that keeps the picture's size")
-        config = replace(config, {"input_shape": tuple(given)})
+        keeps = {"keeps": kept_of(degradation)} if keep and config.keeps == "nothing" else {}
+        config = replace(config, {"input_shape": tuple(given), **keeps})
         view = pairs_or_degraded(degrade, crop=crop or min(config.data_shape[1:]))
     least, side = least_side(config.critic_halvings), crop or min(config.data_shape[1:])
     check(side >= least, "critic_halvings", config.critic_halvings, f"fewer: pictures of {side} are below {least}")

@@ -18,6 +18,7 @@ from gencore.config import check
 from gencore.noise import NoiseSource
 from gencore.tiling import Tiling
 
+from .keeping import Keeps, check_keeps, kept
 from .norms import Norm, norm_layers
 from .padding import filled_up
 
@@ -32,16 +33,26 @@ def unet_widths(width: int, depth: int) -> tuple[int, ...]:
 class UNet(nn.Module):
     """Pictures (N, channels_in, H, W) -> (N, channels_out, H, W) in [-1, 1]; `depth` halvings, at least 2.
 
-    Other sizes than multiples of 2 ** depth are filled up by mirroring and cut again.
+    Other sizes than multiples of 2 ** depth are filled up by mirroring and cut again. What it `keeps` of the given
+    picture (gencore_translation.parts.keeping) stands in the result; luma may lead out of [-1, 1].
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, *, width: int, depth: int, norm: Norm, dropout: float = 0.0
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        width: int,
+        depth: int,
+        norm: Norm,
+        dropout: float = 0.0,
+        keeps: Keeps = "nothing",
     ) -> None:
         super().__init__()
         check(depth >= 2, "depth", depth, "at least 2")
         check(0 <= dropout < 1, "dropout", dropout, "a number in [0, 1)")
-        self.depth, self.dropout, self.norm = depth, dropout, norm
+        check_keeps(keeps, channels_in, channels_out)
+        self.depth, self.dropout, self.norm, self.keeps = depth, dropout, norm, keeps
         widths = unet_widths(width, depth)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (before, after) in enumerate(pairwise((channels_in, *widths))):
@@ -63,7 +74,7 @@ class UNet(nn.Module):
             h = self.up[level](F.relu(h if level == self.depth - 1 else torch.cat([maps[level], h], 1)))
             if self.dropout and max(1, self.depth - 1 - NOISY_LEVELS) <= level < self.depth - 1:
                 h = self._dropped(h, noise)
-        return torch.tanh(h)[..., :height, :width]
+        return kept(torch.tanh(h)[..., :height, :width], x, self.keeps)
 
     @property
     def tiling(self) -> Tiling | None:

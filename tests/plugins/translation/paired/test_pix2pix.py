@@ -10,6 +10,7 @@ import torch
 
 import gencore
 from gencore.data.toys import draws
+from gencore.data.toys.degradations import grey
 from gencore.data.toys.photos import photos
 from gencore.data.toys.scenes import ATTRIBUTES, paint, scenes
 from gencore.errors import GencoreError
@@ -60,6 +61,7 @@ def test_colour_from_grey() -> None:
     """Pictures alone: the degraded ones become the input, and the model is shaped for them."""
     made = gencore.recipe("pix2pix", degradation="grey", data_shape=(3, 32, 32), crop=24)
     assert made.config.input_shape == (1, 32, 32)  # type: ignore[attr-defined]
+    assert made.config.keeps == "luma"  # type: ignore[attr-defined]
     stage = made.stages[0]
     assert stage.data is not None
     batch = stage.data(photos(8), None).fetch(torch.arange(4))
@@ -69,6 +71,21 @@ def test_colour_from_grey() -> None:
         gencore.recipe("pix2pix", degradation="downsample:2")
     with pytest.raises(GencoreError, match="critic_halvings"):
         gencore.recipe("pix2pix", critic_halvings=3)
+
+
+def test_what_is_known_stays_unless_it_is_told_not_to() -> None:
+    """In pictures [-1, 1], though a shift of all colours leads out."""
+    x = 1 - 2 * torch.rand(2, 1, 16, 16) ** 4
+    lumas = []
+    for keep in (True, False):
+        made = gencore.recipe("pix2pix", degradation="grey", width=4, keep=keep)
+        y = made.model(made.config).translate(x)  # type: ignore[attr-defined, arg-type]
+        assert y.abs().max() <= 1
+        lumas.append((grey(y) - x).abs().median())
+    assert lumas[0] < 1e-6
+    assert lumas[1] > 0.1
+    holes = [gencore.recipe("pix2pix", degradation="hole:4", keep=keep).config.keeps for keep in (True, False)]  # type: ignore[attr-defined]
+    assert holes == ["known", "nothing"]
 
 
 def distance_to_the_nearest_weather(game_weight: float, seed: int) -> float:
