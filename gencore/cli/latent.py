@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gencore.cli.options import Data, Model, Seed
+from gencore.cli.options import Data, Model, Seed, refuse
 from gencore.cli.show import say
 from gencore.errors import GencoreError
 from gencore.paths import user_path
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def walk(
+    context: typer.Context,
     model: Model,
     data: Data = "digits",
     rows: Annotated[int, typer.Option(help="How many walks; each is a row.")] = 8,
@@ -36,7 +37,7 @@ def walk(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Instead, one code under each of these classes, whatever --steps; where the model takes none, from "
+            help="Instead, one code under each of these classes; where the model takes none, from "
             "pictures of class A to pictures of class B.",
         ),
     ] = None,
@@ -65,16 +66,20 @@ def walk(
     loaded: Any = gencore.from_pretrained(model)
     told = asked_condition(loaded, model, label, condition)
     if plane:
+        refuse(context, "--plane", "rows", "path", "seed")
         pictures = code_plane(loaded, _codes(loaded, data, None).z, side=steps)
     elif classes and loaded.condition is not None:
+        refuse(context, "--classes", "steps", "path", "data")
         pictures = _under_classes(loaded, classes.split(","), rows, seed)
     elif along:
+        refuse(context, "--along", "rows", "path")
         first = _read_codes(codes, loaded, 1)[0] if codes else _ends(loaded, data, 2, seed)[0]
         pictures = traverse(loaded, first, dims=tuple(along), steps=steps, condition=loaded.check_condition(told, 1))
     else:
         if classes:
             start, end = _of_classes(loaded, data, classes.split(","), rows, seed)
         elif codes:
+            refuse(context, "--codes", "rows", "data", "seed")
             ends = _read_codes(codes, loaded, 2)
             start, end = ends[:-1], ends[1:]
         else:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gencore.errors import GencoreError
 from gencore.paths import user_path
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -16,6 +17,14 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled name, a d
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Data = Annotated[str, typer.Option(help="As for gencore train; its test part is taken.")]
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
+
+
+def refuse(context: typer.Context, beside: str, *names: str) -> None:
+    """Raise GencoreError where one of these parameters was typed, which have no meaning beside the option `beside`."""
+    typed = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if typed:
+        given = ", ".join(f"--{name}" for name in typed)
+        raise GencoreError(f"{given} has no meaning beside {beside} here: leave it out.")
 
 
 def with_user_paths(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -40,7 +40,8 @@ def run(app: typer.Typer, *words: object) -> str:
 @pytest.mark.parametrize("options", [(), ("--path", "slerp"), ("--plane",)])
 def test_walk_writes_a_grid(app: typer.Typer, autoencoder: str, tmp_path: Path, options: tuple) -> None:
     out = tmp_path / "walk.png"
-    said = run(app, "walk", autoencoder, "--rows", 5, "--steps", 5, "-o", out, *options)
+    rows = () if "--plane" in options else ("--rows", 5)
+    said = run(app, "walk", autoencoder, *rows, "--steps", 5, "-o", out, *options)
     assert "5 rows of 5" in said
     with Image.open(out) as image:
         assert image.size == (5 * 10 + 2, 5 * 10 + 2)
@@ -135,14 +136,14 @@ def test_walks_of_a_model_that_takes_a_class(app: typer.Typer, tmp_path: Path) -
     gencore.create("cgan", hidden=[8]).save_pretrained(tmp_path / "cgan")
     made = {}
     for name, options in (
-        ("in turn", ()),
-        ("seven", ("--label", 7)),
-        ("eight", ("--label", 8)),
-        ("classes", ("--classes", "7,8,0")),
-        ("along", ("--along", 1, "--along", 0, "--label", 7)),
+        ("in turn", ("--rows", 2, "--steps", 4)),
+        ("seven", ("--rows", 2, "--steps", 4, "--label", 7)),
+        ("eight", ("--rows", 2, "--steps", 4, "--label", 8)),
+        ("classes", ("--rows", 2, "--classes", "7,8,0")),
+        ("along", ("--steps", 4, "--along", 1, "--along", 0, "--label", 7)),
     ):
         out = tmp_path / f"{name}.png"
-        said = run(app, "walk", tmp_path / "cgan", "--rows", 2, "--steps", 4, "-o", out, *options)
+        said = run(app, "walk", tmp_path / "cgan", "-o", out, *options)
         assert f"2 rows of {3 if name == 'classes' else 4}" in said
         made[name] = out.read_bytes()
     assert len(set(made.values())) == len(made)
@@ -150,8 +151,23 @@ def test_walks_of_a_model_that_takes_a_class(app: typer.Typer, tmp_path: Path) -
         run(app, "walk", tmp_path / "cgan", "--classes", "7,11")
     with pytest.raises(GencoreError, match="--classes is given beside --label"):
         run(app, "walk", tmp_path / "cgan", "--classes", "7,8", "--label", 1)
+    with pytest.raises(GencoreError, match="--steps has no meaning beside --classes"):
+        run(app, "walk", tmp_path / "cgan", "--classes", "7,8", "--steps", 3)
     with pytest.raises(GencoreError, match="--plane is given beside --label"):
         run(app, "walk", tmp_path / "cgan", "--plane", "--label", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (("--plane", "--rows", 3, "--seed", 1), "--rows, --seed has no meaning beside --plane"),
+        (("--along", 0, "--path", "lerp"), "--path has no meaning beside --along"),
+        (("--codes", "codes.npy", "--data", "digits"), "--data has no meaning beside --codes"),
+    ],
+)
+def test_what_a_walk_would_leave_out_is_refused(app: typer.Typer, autoencoder: str, words: tuple, unused: str) -> None:
+    with pytest.raises(GencoreError, match=unused):
+        run(app, "walk", autoencoder, *words)
 
 
 def test_from_pictures_of_one_class_to_those_of_another(app: typer.Typer, autoencoder: str, tmp_path: Path) -> None:
