@@ -138,12 +138,13 @@ def rebuilt(model: Any) -> tuple[float, float]:
 
 @pytest.mark.behaviour
 def test_vae_gan_is_sharp(measured) -> None:
-    """Sharpness of reconstructions 0.85 with the learned similarity; 0.22 for the twin with unit pixel variance."""
-    recipe = gencore.recipe("vae-gan", steps=1000, width=16, learning_rate=1e-3)
+    """Sharpness of reconstructions 0.85, 0.78 (seeds 0, 1) with the learned similarity; 0.18 for the twin with unit
+    pixel variance."""
+    recipe = gencore.recipe("vae-gan", steps=650, width=16, learning_rate=1e-3)
     page = train(recipe, grey("train"))
     draws_nearer(page, grey("test"))
     sharp, error = rebuilt(page)
-    twin = gencore.recipe("conv-vae", steps=800, width=16, decoder_std=1.0)
+    twin = gencore.recipe("conv-vae", steps=650, width=16, decoder_std=1.0)
     twin_sharp, _ = rebuilt(train(twin, grey("train")))
     assert sharp < 2.0
     assert twin_sharp < 0.5

@@ -41,10 +41,10 @@ def test_the_generator_is_paid_for_what_the_critic_rebuilds() -> None:
 
 @pytest.mark.behaviour
 def test_samples_are_of_the_class_that_was_asked_for(measured) -> None:
-    """Accuracy of an outside classifier after 750 steps at seed 0: 0.986; without the class terms 0.086. The
-    critic's autoencoder rebuilds held-out digits better than their mean image does: 0.13 of its error."""
-    page = trained("artgan", seed=0, steps=750)
-    twin = trained("artgan", seed=0, steps=750, class_weight=0.0)
+    """Accuracy of an outside classifier after 450 steps at seeds 0, 1: 0.980, 0.992; without the class terms 0.080,
+    0.086. The critic's autoencoder rebuilds held-out digits better than their mean image does: 0.17 of its error."""
+    page = trained("artgan", seed=0, steps=450)
+    twin = trained("artgan", seed=0, steps=450, class_weight=0.0)
     x, mean = digits("test").x, digits("train").x.mean(0)
     with torch.no_grad():
         assert (page.reconstruct(x) - x).square().mean() < 0.6 * (mean - x).square().mean()

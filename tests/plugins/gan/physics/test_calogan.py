@@ -98,11 +98,10 @@ def median_error(model: Any, source: Any) -> float:
 
 @pytest.mark.behaviour
 def test_showers_deposit_what_was_asked_for(measured: Any) -> None:
-    """Median error after 200 steps, electromagnetic showers, seed 0 alone: 0.245; without the energy term 6.46,
-    untrained 7.53."""
+    """Median error after 120 steps, electromagnetic showers, seeds 0, 1: 0.34, 0.14; without the energy term 16, 84."""
     source, errors = showers(4000, particle="electromagnetic", energy=(5.0, 100.0)), []
     for weight in (0.05, 0.0):
-        recipe = gencore.recipe("calogan", steps=200, latent_dim=128, generator_rate=1e-3, energy_weight=weight)
+        recipe = gencore.recipe("calogan", steps=120, latent_dim=128, generator_rate=1e-3, energy_weight=weight)
         trainer = gencore.Trainer(recipe, source, seed=0, cpu=True)
         trainer.fit()
         with trainer.published() as model:

@@ -91,13 +91,13 @@ def in_pose(batch: dict[str, torch.Tensor], yaw: float) -> torch.Tensor:
 @pytest.mark.behaviour
 def test_a_face_turns_to_the_pose_that_it_is_asked_for(measured: Any) -> None:
     """The share of turned faces that are nearest, in L1, to the true picture of that face in the pose asked for and not
-    to those in the two others, after 300 steps: 0.682 at seed 0; without the generator's pose loss 0.347, where chance
-    is 0.333."""
+    to those in the two others, after 220 steps: 0.697, 0.719 at seeds 0, 1; without the generator's pose loss 0.354,
+    0.344, where chance is 0.333."""
     poses, shares = (-0.8, 0.0, 0.8), []
     test = in_poses(faces(300, split="test"), 40, poses).fetch(torch.arange(300))
     true = torch.stack([in_pose(test, yaw) for yaw in poses])
     for weight in (1.0, 0.0):
-        recipe = gencore.recipe("dr-gan", steps=300, width=16, critic_width=16, pose_weight=weight)
+        recipe = gencore.recipe("dr-gan", steps=220, width=16, critic_width=16, pose_weight=weight)
         model = gencore.Trainer(recipe, faces(4000), seed=0, cpu=True).fit().eval()
         with torch.no_grad():
             made = torch.stack([model.translate(test["x"], to=str(pose)) for pose in range(3)])

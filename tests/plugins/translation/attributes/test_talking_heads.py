@@ -123,12 +123,12 @@ def own_over_other(model: Any, batch: dict[str, torch.Tensor]) -> float:
 
 @pytest.mark.behaviour
 def test_a_few_frames_say_who_is_drawn(measured: Any) -> None:
-    """Persons never seen, four frames of each, before any fine-tuning; 250 steps: 0.439. The twin is trained on frames
-    of other persons than the one that is drawn, so that its embedding says nothing: 0.929."""
+    """Persons never seen, four frames of each, before any fine-tuning; 180 steps, seeds 0, 1: 0.515, 0.502. The twin is
+    trained on frames of other persons than the one that is drawn, so that its embedding says nothing: 0.953, 0.969."""
     test = talking(faces(1920, split="test"), 240, 4)
     batch, errors = test.fetch((test.source.further["label"] >= 200).nonzero()[:, 0]), []
     for own in (True, False):
-        recipe = gencore.recipe("talking-heads", steps=250, shots=4, width=16)
+        recipe = gencore.recipe("talking-heads", steps=180, shots=4, width=16)
         stage = recipe.stages[0]
         source = stage.data(faces(3000), None)  # type: ignore[misc]
         stage = dataclasses.replace(stage, data=None)
