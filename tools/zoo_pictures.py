@@ -39,6 +39,7 @@ from gencore.training.run import RunSettings, make_recipe
 from gencore.training.trainer import Trainer
 from gencore.training.trajectory import path
 from gencore_hub.atomic import atomic_write
+from tools.zoo_own import OWN
 
 FOLDER = Path(__file__).parent.parent / "docs/images/zoo"
 RECORD = "record.json"
@@ -106,6 +107,11 @@ def draw(trainer: Trainer, lookout: Lookout) -> Drawn | None:
         model.eval()
         if lookout.rows:
             return Drawn("the path of generator and critic, from the ring to the dot", path(torch.tensor(lookout.rows)))
+        if model.system in OWN:
+            with torch.no_grad():
+                shows, seen = OWN[model.system](model, source)
+            lines = isinstance(seen, list)
+            return Drawn(shows, written(seen) if lines else grid(seen.clamp(-1, 1), columns=8))
         if hasattr(model, "neighbours"):
             return Drawn("words and their neighbours", written(neighbours(model)))
         if drawable(source.shape):

@@ -1,0 +1,67 @@
+"""Pictures of systems that neither draw samples nor change one picture into another: what each does, as it is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Seen = tuple[str, Tensor | list[str]]
+"""What is shown, in a few words; pictures (N, C, H, W) in [-1, 1] to be laid in rows of 8, or lines of text."""
+
+
+def series(model: Any, source: Any) -> Seen:
+    """context-rnn-gan: panels, the next one as it is drawn, and the true one."""
+    batch = source.fetch(torch.arange(8))
+    told = batch["x_input"]
+    rows = [*told.unflatten(1, (told.shape[1], 1)).unbind(1), model.translate(told), batch["x"]]
+    return "series downwards: four panels, the fifth as it is drawn, and as it is", torch.cat(rows)
+
+
+def voices(model: Any, source: Any) -> Seen:
+    """speech-vq-vae: clips, and the same in the next speaker's voice."""
+    batch = source.fetch(torch.arange(8))
+    converted = model.convert(batch["x"], (batch["label"] + 1) % source.num_classes)
+    return "spoken vowels as spectrograms; below, each in another speaker's voice", torch.cat([batch["x"], converted])
+
+
+def heads(model: Any, source: Any) -> Seen:
+    """talking-heads: a frame that tells the person, the frame drawn for other landmarks, and the true one."""
+    batch = source.fetch(torch.arange(8))
+    person = model.person(batch["frames"], batch["frame_maps"])
+    drawn = model.generate(person, condition=batch["x_input"])
+    shown = torch.cat([batch["frames"][:, 0], drawn, batch["x"]])
+    return "downwards: a frame of a person, the frame that is drawn for other landmarks, the true one", shown
+
+
+def translations(model: Any, source: Any) -> Seen:
+    """cs-gan: sentences and the likeliest words of their translation."""
+    told = source.fetch(torch.arange(8))["tokens"]
+    written = model.translations(told, lambda logits: logits.argmax(1))
+    text = model.condition.text
+    lines = [f"{text(said)}  ->  {text(words)}" for said, words in zip(told, written, strict=True)]
+    return "sentences and their translations", lines
+
+
+def under_noise(model: Any, source: Any) -> Seen:
+    """noisy-classifier: pictures under more and more noise, and how many of 300 it names rightly."""
+    batch, noise = source.fetch(torch.arange(300)), torch.randn(300, *source.shape)
+    levels = (0.1, 0.5, 1.0, 2.0)
+    noisy = [batch["x"] + sigma * noise for sigma in levels]
+    right = [
+        (model.judge(x, sigma=sigma).argmax(1) == batch["label"]).float().mean().item()
+        for x, sigma in zip(noisy, levels, strict=True)
+    ]
+    named = ", ".join(f"{share:.2f} at {sigma:g}" for share, sigma in zip(right, levels, strict=True))
+    return f"digits under noise of sigma 0.1, 0.5, 1, 2; named rightly: {named}", torch.cat([x[:8] for x in noisy])
+
+
+OWN: dict[str, Callable[[Any, Any], Seen]] = {
+    "context-rnn-gan": series,
+    "cs-gan": translations,
+    "noisy-classifier": under_noise,
+    "speech-vq-vae": voices,
+    "talking-heads": heads,
+}
