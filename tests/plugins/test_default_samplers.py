@@ -40,8 +40,8 @@ OTHERWISE = {
 """How a system's behaviour test judges its default samples where `draws_nearer` does not."""
 
 NOT_HELD = {
-    "c-rnn-gan": "after its default training of a minute the distance of single notes is 0.4 (seed 0) and 1.2 (seed 1) of "
-    "random weights', that of whole melodies 2.3: it plays near the data's notes, and wanders from its melodies",
+    "c-rnn-gan": "after its default training of a minute the distance of single notes is 0.4 (seed 0) and 1.2 (seed 1) "
+    "of random weights', that of whole melodies 2.3: it plays near the data's notes, and wanders from its melodies",
 }
 """Why not."""
 
