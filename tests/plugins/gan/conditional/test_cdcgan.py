@@ -31,12 +31,12 @@ def test_a_dense_config_is_refused() -> None:
 
 @pytest.mark.behaviour
 def test_samples_are_of_the_class_that_was_asked_for(measured) -> None:
-    """Accuracy of an outside classifier seeds 0, 1: 0.944 after 600 steps, 0.946 after 500."""
-    page = trained("cdcgan", seed=0, steps=600)
+    """Accuracy of an outside classifier after 500 steps, seeds 0, 1: 0.938, 0.946."""
+    page = trained("cdcgan", seed=0, steps=500)
     source = digits("train")
     assert source.label is not None
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
-    recipe = gencore.recipe("cdcgan", steps=600)
+    recipe = gencore.recipe("cdcgan", steps=500)
     twin = (
         gencore.Trainer(recipe, dataclasses.replace(source, label=source.label[order]), seed=0, cpu=True).fit().eval()
     )
