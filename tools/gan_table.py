@@ -30,12 +30,12 @@ from gencore.evaluation import Options, evaluate
 from gencore.training.trainer import Trainer
 from gencore_hub.atomic import atomic_write
 
-SYSTEMS: dict[str, dict[str, int]] = {
+SYSTEMS: dict[str, dict[str, float]] = {
     "dcgan": {"steps": 5000},
     "sn-gan": {"steps": 2000},
     "gan-r1": {"steps": 4500},
-    "stylegan2": {"steps": 1500, "width": 16, "batch_size": 32},
-    "wgan-gp": {"steps": 800},
+    "stylegan2": {"steps": 2500, "width": 16},
+    "wgan-gp": {"steps": 1500, "batch_size": 32, "learning_rate": 1e-3},
 }
 """Arguments of the recipes: two to four CPU-minutes each at 16 x 16 pixels."""
 BEGIN, END = "<!-- table: python -m tools.gan_table -->", "<!-- end of table -->"
@@ -61,7 +61,7 @@ class Setting:
         """Of the data, without the folder."""
         return self.data.partition(":")[0]
 
-    def arguments(self, system: str) -> dict[str, int]:
+    def arguments(self, system: str) -> dict[str, float]:
         """The recipe's, at least one step."""
         return {**SYSTEMS[system], "steps": max(1, round(self.share * SYSTEMS[system]["steps"]))}
 

@@ -10,7 +10,7 @@ arXiv:1812.04948).
     losses       E sp(-D(x)) + E sp(D(G(z))) + 10/2 E ||grad D(x)||^2 for the critic, E sp(-D(G(z))) for the generator,
                  sp(u) = log(1 + exp(u))                                                                (appendix C)
 The critic is that of gencore_gan.architectures.progressive_gan. A code is z and the noise images together; one of z
-alone is without noise. Adam with rate 1e-3 and betas (0, 0.99), an average of the generator's weights to sample from.
+alone is without noise. Adam with rate 2e-3 and betas (0, 0.99), an average of the generator's weights to sample from.
 
 Deviations: no growing; bilinear enlarging where the paper filters after enlarging by repetition; the critic halves by
 averages; an average of decay 0.99, for trainings of thousands of steps.
@@ -249,10 +249,10 @@ def stylegan(
     *,
     config: StyleGANConfig = StyleGANConfig(),
     steps: int = 2000,
-    batch_size: int = 64,
+    batch_size: int = 16,
     r1: float = 10.0,
     mixing: float = 0.9,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 2e-3,
     ema_decay: float = 0.99,
 ) -> Recipe:
     """`r1`: the paper's gamma. `mixing`: the probability that a picture has two codes."""

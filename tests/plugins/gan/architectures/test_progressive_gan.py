@@ -119,7 +119,7 @@ def test_bad_arguments(wrong: dict) -> None:
 
 def jump(*, faded: bool, seed: int) -> float:
     """The mean change of samples at the moment when 8 x 8 joins a generator trained at 4 x 4."""
-    recipe = gencore.recipe("progressive-gan", width=8, steps=100, batch_size=32)
+    recipe = gencore.recipe("progressive-gan", width=8, steps=100, batch_size=32, learning_rate=1e-3)
     first = dataclasses.replace(recipe, stages=recipe.stages[:1])
     model = gencore.Trainer(first, digits("train"), seed=seed, cpu=True).fit()
     before = model.sample(200, seed=0)

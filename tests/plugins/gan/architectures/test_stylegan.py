@@ -138,7 +138,7 @@ class Styleless(StyleGAN):
 def quality(model_class: type[StyleGAN], seed: int) -> tuple[float, list[float]]:
     """The Frechet distance to the training digits, and the spread of samples at psi = 0, 0.3, 0.7 and 1."""
     train = digits("train")
-    recipe = gencore.recipe("stylegan", width=8, steps=200, batch_size=32)
+    recipe = gencore.recipe("stylegan", width=8, steps=200, batch_size=32, learning_rate=1e-3)
     trainer = gencore.Trainer(dataclasses.replace(recipe, model=model_class), train, seed=seed, cpu=True)
     trainer.fit()
     classifier, real = train_classifier(train), train.fetch(torch.arange(len(train)))["x"]

@@ -209,7 +209,12 @@ def spread(model_class: type[StyleGAN2], seed: int, steps: int = 120) -> tuple[l
     how far a grey one is."""
     train = digits("train")
     recipe = gencore.recipe(
-        "stylegan2", width=8, steps=steps, batch_size=32, path_length=2.0 * (model_class is StyleGAN2)
+        "stylegan2",
+        width=8,
+        steps=steps,
+        batch_size=32,
+        learning_rate=1e-3,
+        path_length=2.0 * (model_class is StyleGAN2),
     )
     trainer = gencore.Trainer(dataclasses.replace(recipe, model=model_class), train, seed=seed, cpu=True)
     trainer.fit()
