@@ -6,6 +6,7 @@ has run autograd hangs for ever. A second a test, against six to thirteen for to
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -45,6 +46,7 @@ def _work(
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
+    gc.freeze()  # a training's end looks for garbage: not among all of torch
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

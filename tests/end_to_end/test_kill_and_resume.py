@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from gencore.cli.__main__ import main
+
 pytestmark = pytest.mark.slow
 
 RUNS = {
     "wgan-gp": ["wgan-gp", "--steps", "40", "--set", "width=8", "--set", "latent_dim=8"],
     "dcgan": ["dcgan", "--steps", "60", "--set", "width=8"],
-    "ddpm": ["ddpm", "--steps", "40", "--set", "width=8", "--set", "num_classes=10", "--set", "variance=learned"],
+    "ddpm": [
+        *("ddpm", "--steps", "40", "--set", "width=8", "--set", "num_classes=10", "--set", "variance=learned"),
+        *("--set", "num_timesteps=10"),
+    ],
     "noisy-classifier": ["noisy-classifier", "--steps", "60", "--set", "width=8"],
     "vq-vae": ["vq-vae", "--steps", "30", "--set", "prior_steps=30", "--set", "width=8", "--set", "prior_width=8"],
 }
@@ -32,6 +37,14 @@ def start(arguments: list[str], out: Path) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, error = process.communicate(timeout=300)
     return process.returncode, error
+
+
+def run_here(arguments: list[str], out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The same command in this process, which has torch loaded; the status that it ends with."""
+    monkeypatch.setattr(sys, "argv", ["gencore", "train", *arguments, "--out", str(out), "--quiet"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
 
 
 def settings(system: str) -> list[str]:
@@ -63,10 +76,9 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("system", RUNS)
-def test_killed_twice_and_resumed(system: str, tmp_path: Path) -> None:
+def test_killed_twice_and_resumed(system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    code, error = finish(start(settings(system), whole))
-    assert code == 0, error
+    assert run_here(settings(system), whole, monkeypatch) == 0
     process = start(settings(system), killed)
     kill_after(process, killed, 2, signal.SIGKILL)
     assert finish(process)[0] == -signal.SIGKILL
@@ -92,15 +104,16 @@ def test_asked_to_stop(number: int, code: int, tmp_path: Path) -> None:
     assert "Traceback" not in error
 
 
-def test_resume_refuses_other_settings(tmp_path: Path) -> None:
+def test_resume_refuses_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """More steps are an extension; any other setting is the run's."""
     out = tmp_path / "run"
-    assert finish(start(["dcgan", "--steps", "2", "--set", "width=8"], out))[0] == 0
-    assert finish(start(["dcgan", "--steps", "3", "--set", "width=8", "--resume"], out))[0] == 0
+    assert run_here(["dcgan", "--steps", "2", "--set", "width=8"], out, monkeypatch) == 0
+    assert run_here(["dcgan", "--steps", "3", "--set", "width=8", "--resume"], out, monkeypatch) == 0
     assert [line["step"] for line in log(out)][-1] == 3
-    code, error = finish(start(["dcgan", "--set", "width=16", "--resume"], out))
-    assert code == 1
-    assert "set was ('width=8',), now ('width=16',)" in error
-    code, error = finish(start(["--resume"], tmp_path / "nothing"))
-    assert code == 1
-    assert "no run to resume" in error
+    capsys.readouterr()
+    assert run_here(["dcgan", "--set", "width=16", "--resume"], out, monkeypatch) == 1
+    assert "set was ('width=8',), now ('width=16',)" in capsys.readouterr().err
+    assert run_here(["--resume"], tmp_path / "nothing", monkeypatch) == 1
+    assert "no run to resume" in capsys.readouterr().err

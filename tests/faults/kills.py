@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import multiprocessing
 import os
 import random
@@ -54,6 +55,7 @@ def train(folder: str, system: str, sync: bool, began: Connection | None) -> Non
     from gencore.training.trainer import Trainer
 
     torch.set_num_threads(1)
+    gc.freeze()  # a training's end looks for garbage: not among all of torch
     if not sync:
         os.fsync = lambda descriptor: None  # a killed process, unlike a dead machine, loses nothing it has written
     made = tiny_recipe(system, steps=STEPS)

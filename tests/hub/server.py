@@ -133,6 +133,7 @@ class Handler(BaseHTTPRequestHandler):
     hub: ClassVar[HubServer]
     routes: ClassVar[tuple[Route, ...]]
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its own head
     timeout = 20
     trouble: Action | None = None
 
