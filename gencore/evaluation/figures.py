@@ -233,8 +233,9 @@ def _accuracy(job: Job) -> list[Figure]:
     return [figure_of_mean(job, "accuracy", (named == label).double(), lower=False, beside=beside)]
 
 
-def _pictures(job: Job) -> tuple[Tensor, Tensor]:
-    """(made, true), (N, C, H, W) in 0 ... 255, of reconstructions, or of translations of pairs."""
+def _pictures(job: Job) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(made, true, given), (N, C, H, W) in 0 ... 255, of reconstructions, or of translations of pairs: `given` is what a
+    translation started from, at the true one's size, where it is a picture."""
     if "pictures" in job.made:
         return job.made["pictures"]
     shape, model = tuple(job.source.shape), job.model
@@ -252,18 +253,33 @@ def _pictures(job: Job) -> tuple[Tensor, Tensor]:
     true = reference.map(lambda batch: to_uint8(batch["x"]).float())
     if made.shape != true.shape:
         raise NotApplicableError(f"what the model makes is {tuple(made.shape[1:])}, the data are {shape}.")
-    job.made["pictures"] = made, true
-    return made, true
+    given = None
+    if key == "x_input" and job.source.fetch(reference.rows[:1])[key].shape[1] in (1, shape[0]):
+        given = reference.map(lambda batch: to_uint8(_enlarged(batch[key], shape).clamp(-1, 1)).float())
+    job.made["pictures"] = made, true, given
+    return made, true, given
+
+
+def _enlarged(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """x (N, C, H, W) at the size and with the channels of `shape`, bicubic."""
+    if x.shape[-2:] != shape[1:]:
+        x = torch.nn.functional.interpolate(x, size=shape[1:], mode="bicubic", align_corners=False)
+    return x.expand(-1, shape[0], -1, -1)
 
 
 def _fidelity(name: str, measure: intervals.Measure, least: int) -> Callable[[Job], list[Figure]]:
     def of_job(job: Job) -> list[Figure]:
-        made, true = _pictures(job)
+        made, true, given = _pictures(job)
         if min(made.shape[-2:]) < least:
             raise NotApplicableError(f"pictures are {made.shape[-2]} x {made.shape[-1]}; expected sides of {least}.")
-        values = [measure(made[i : i + 1], true[i : i + 1]) for i in range(len(made))]
+
+        def each(x: Tensor) -> Tensor:
+            values = [measure(x[i : i + 1], true[i : i + 1]) for i in range(len(x))]
+            return torch.tensor(values, dtype=torch.float64)
+
         said = {"peak": 255, "space": "grey" if made.shape[1] == 1 else "RGB", "rounding": "to uint8"}
-        return [figure_of_mean(job, name, torch.tensor(values, dtype=torch.float64), lower=False, measured=said)]
+        beside = {} if given is None else {"of the input at that size, bicubic": each(given).mean().item()}
+        return [figure_of_mean(job, name, each(made), lower=False, measured=said, beside=beside)]
 
     return of_job
 

@@ -181,6 +181,26 @@ class Perfect(gencore.Model):
         return PROBABILITY
 
 
+class Enlarging(gencore.Model):
+    """Knows one grey picture, which it gives for any of half its size."""
+
+    config_class = Perfect.Config
+    true = torch.linspace(-1, 1, 144).view(1, 12, 12)
+
+    def translate(self, x: Tensor, *, to: str | None = None) -> Tensor:
+        return self.true.expand(len(x), -1, -1, -1) - 2 / 255
+
+
+def test_a_translation_stands_beside_what_it_started_from() -> None:
+    """PSNR of the input, enlarged: what the model must beat. A level away is 48.1 dB; an input of zeros is 10.7 away."""
+    true = Enlarging.true.expand(40, -1, -1, -1)
+    pairs = InMemory(x=true.clone(), further={"x_input": torch.zeros(40, 1, 6, 6)})
+    report = evaluate(Enlarging(Perfect.Config()), pairs, metrics=("psnr",), options=Options(n=40))
+    (found,) = report.figures
+    assert found.value == pytest.approx(48.1, abs=0.5)
+    assert found.beside == {"of the input at that size, bicubic": pytest.approx(10.7, abs=0.1)}
+
+
 def test_figures_of_a_known_model() -> None:
     """A level of 255 away everywhere: PSNR 20 log10 255; every label right; one bit a pixel."""
     x = torch.randint(0, 255, (60, 1, 12, 12), dtype=torch.uint8)
