@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -114,6 +115,7 @@ def test_refusals() -> None:
         gencore.recipe("dann", strength=-1.0)
 
 
+@functools.cache
 def figures(seed: int, **overrides: Any) -> dict[str, float]:
     """Accuracy on the turned moons, and how often the critic tells held-out points' domain."""
     recipe = gencore.recipe("dann", **overrides)
