@@ -234,7 +234,7 @@ def _accuracy(job: Job) -> list[Figure]:
 
 
 def _pictures(job: Job) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(made, true, given), (N, C, H, W) in 0 ... 255, of reconstructions, or of translations of pairs: `given` is what a
+    """(made, true, given), (N, C, H, W) in 0 ... 255, of reconstructions, or of translations of pairs; given: what a
     translation started from, at the true one's size, where it is a picture."""
     if "pictures" in job.made:
         return job.made["pictures"]

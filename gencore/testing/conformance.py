@@ -47,8 +47,14 @@ def tiny_recipe(system: str, steps: int = 4) -> Recipe:
 def tiny_source(recipe: Recipe) -> Any:
     """The recipe's own data, resized to the tiny model's images where they are of another size."""
     shape = tuple(recipe.config.data_shape)  # type: ignore[attr-defined]
-    source = open_source(recipe.data)
+    source = opened(recipe.data)
     return source if tuple(source.shape) == shape or len(shape) != 3 else resized(source, shape[-1])
+
+
+@functools.lru_cache(maxsize=8)
+def opened(data: str) -> Any:
+    """Data by name: nine checks read them, and some toys take half a second to be drawn."""
+    return open_source(data)
 
 
 def train_tiny(system: str, batch_size: int) -> dict[str, Tensor]:

@@ -192,7 +192,7 @@ class Enlarging(gencore.Model):
 
 
 def test_a_translation_stands_beside_what_it_started_from() -> None:
-    """PSNR of the input, enlarged: what the model must beat. A level away is 48.1 dB; an input of zeros is 10.7 away."""
+    """PSNR of the input, enlarged: what the model must beat. A level away is 48.1 dB; an input of zeros 10.7."""
     true = Enlarging.true.expand(40, -1, -1, -1)
     pairs = InMemory(x=true.clone(), further={"x_input": torch.zeros(40, 1, 6, 6)})
     report = evaluate(Enlarging(Perfect.Config()), pairs, metrics=("psnr",), options=Options(n=40))

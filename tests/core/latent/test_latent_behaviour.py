@@ -74,8 +74,13 @@ def test_maps_keep_neighbours() -> None:
     assert neighbours_agree(maps["tsne"], shuffled) < 0.25
 
 
-def test_umap_keeps_neighbours() -> None:
-    """Where umap-learn is installed."""
+def test_umap_keeps_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where umap-learn is installed. Of pynndescent, which UMAP asks above 4,096 points only, nothing is compiled: its
+    import takes twelve seconds else."""
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+    pytest.importorskip("pynndescent")
+    monkeypatch.undo()
     pytest.importorskip("umap")
     places = latent_map(TEST["x"].flatten(1), method="umap")
     assert torch.get_num_threads() == 1, "torch's threads are not umap's affair"
@@ -169,7 +174,7 @@ def class_conditional() -> tuple[Any, Any]:
         width=192,
         depth=3,
         num_timesteps=200,
-        steps=3000,
+        steps=1800,
         batch_size=128,
         learning_rate=1e-3,
     )
