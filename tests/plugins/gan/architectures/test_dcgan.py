@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import gencore
+from gencore.config import to_json
 from gencore.data import digits
 from gencore.errors import GencoreError
 from gencore.evaluation import frechet_distance, train_classifier
@@ -96,3 +97,14 @@ def test_dcgan_makes_every_digit(measured) -> None:
         bar=15,
         better="lower",
     )
+
+
+def test_defaults_follow_the_data() -> None:
+    """From 64 pixels on others; what is given wins."""
+    small, large = {"data_shape": (1, 32, 32)}, {"data_shape": (3, 64, 64)}
+    made = [gencore.recipe("dcgan", **given) for given in (small, large, {**large, "width": 24})]
+    assert [(to_json(r.config)["width"], r.batch_size, r.stages[0].steps) for r in made] == [
+        (32, 64, 4000),
+        (16, 32, 6000),
+        (24, 32, 6000),
+    ]
