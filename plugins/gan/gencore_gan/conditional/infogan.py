@@ -6,7 +6,8 @@ guesses c from G(z, c):
     L_I = E_(c, x ~ G(z, c)) log Q(c | x) + H(c)  <=  I(c; G(z, c))                                     (equation 5)
     min_(G, Q) max_D  V(D, G) - lambda L_I                                                              (equation 6)
 V in the non-saturating form. Q of a number is a normal distribution of learned variance, so that its term is in nats
-as well. The critic's own phase does not see Q; the generator's phase trains Q's head and the trunk below it.
+as well. Q learns in the critic's phase, with the trunk, as in the authors' code; the generator's phase trains the
+generator alone: a trunk that took part in it would learn to be fooled.
 
 No labels: the code is part of the prior, and `gencore walk --along` moves one number of it. Expect the category to
 follow the classes for the most part, not to equal them: nothing says which differences it should name.
@@ -126,22 +127,29 @@ class InformationMaximization(Objective):
         self.category_weight, self.code_weight = category_weight, code_weight
 
     def critic(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
-        """Real against generated; Q has no part in it."""
+        """Real against generated, and the code that Q reads in what is generated."""
+        z = model.draw_prior(GlobalNoise.like(batch["x"]))
         with torch.no_grad():
-            fake = model.generate(model.draw_prior(GlobalNoise.like(batch["x"])))
+            fake = model.generate(z)
         real, judged = model.judge(batch["x"]), model.judge(fake)
-        return Loss(non_saturating.critic(real, judged), {"real": real.mean(), "fake": judged.mean()})
+        game = non_saturating.critic(real, judged)
+        return Loss(game + self.unread(model, fake, z)[0], {"real": real.mean(), "fake": judged.mean()})
 
     def generator(self, model: Any, batch: Mapping[str, Tensor]) -> Loss:
         """The game, and the code that Q must be able to read."""
-        config, z = model.config, model.draw_prior(GlobalNoise.like(batch["x"]))
+        z = model.draw_prior(GlobalNoise.like(batch["x"]))
         fake = model.generate(z)
+        unread, metrics = self.unread(model, fake, z)
+        return Loss(non_saturating.generator(model.judge(fake)) + unread, metrics)
+
+    def unread(self, model: Any, fake: Tensor, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """-E log Q(c | G(z, c)), its two parts weighted, and each of them, nats: -L_I up to the constant H(c)."""
+        config = model.config
         category, mean, log_variance = model.guess(fake)
         named = cross_entropy(category, z[:, : config.num_categories].argmax(1))
         codes = z[:, config.num_categories : config.code_dim]
         read = -gaussian_log_prob(codes, mean, log_variance, 1).mean() if config.num_codes else named.new_zeros(())
-        total = non_saturating.generator(model.judge(fake)) + self.category_weight * named + self.code_weight * read
-        return Loss(total, {"category": named, "codes": read})
+        return self.category_weight * named + self.code_weight * read, {"category": named, "codes": read}
 
 
 def infogan(
@@ -156,8 +164,8 @@ def infogan(
     """`category_weight`, `code_weight`: the paper's lambda, of the category and of the numbers."""
     optimizer = Adam(learning_rate=learning_rate, betas=(0.5, 0.999))
     phases = (
-        Phase(name="critic", parts=("critic",), optimizer=optimizer),
-        Phase(name="generator", parts=("generator", "recognition", "critic.trunk"), optimizer=optimizer),
+        Phase(name="critic", parts=("critic", "recognition"), optimizer=optimizer),
+        Phase(name="generator", parts=("generator",), optimizer=optimizer),
     )
     objective = InformationMaximization(category_weight=category_weight, code_weight=code_weight)
     return Recipe(

@@ -47,9 +47,16 @@ def test_a_q_that_knows_nothing_costs_the_entropy_of_the_category() -> None:
     )
 
 
-def test_q_is_trained_in_the_generators_phase_and_the_critics_head_is_not() -> None:
+def test_q_is_trained_with_the_critic_and_nobody_learns_to_be_fooled() -> None:
+    """The critic's phase holds Q's term as well: without the weights it is the game alone."""
     phases = {phase.name: phase.parts for phase in gencore.recipe("infogan").stages[0].phases}
-    assert phases == {"critic": ("critic",), "generator": ("generator", "recognition", "critic.trunk")}
+    assert phases == {"critic": ("critic", "recognition"), "generator": ("generator",)}
+    model, batch, losses = gencore.create("infogan", hidden=[8]), {"x": torch.zeros(500, 1, 8, 8)}, []
+    for weight in (0.0, 2.0):
+        torch.manual_seed(0)
+        objective = InformationMaximization(category_weight=weight, code_weight=0.0)
+        losses.append(objective.loss(model, "critic", batch).total)
+    assert (losses[1] - losses[0]).item() == pytest.approx(2 * math.log(10), rel=0.1)
 
 
 def read_off(model: Any, n: int = 500) -> tuple[float, float]:
@@ -66,18 +73,19 @@ def read_off(model: Any, n: int = 500) -> tuple[float, float]:
 
 @pytest.mark.behaviour
 def test_the_category_follows_the_classes_without_labels(measured) -> None:
-    """After 700 steps at seeds 0, 1: information 0.358, 0.428, without the terms of Q 0; the best number is read with r
-    > 0.8, without 0.03. After 1500, seeds 0, 1, 2: information 0.464, 0.407, 0.429."""
-    page = trained("infogan", seed=0, steps=700)
-    twin = trained("infogan", seed=0, steps=700, category_weight=0.0, code_weight=0.0)
+    """After 1200 steps at seeds 0, 1: information 0.654, 0.743; the best number is read with r 0.956, 0.967; the twin
+    is without the terms of Q. The default, 4000 steps: 0.942, 0.793."""
+    shorter = {"seed": 0, "steps": 1200, "learning_rate": 1e-3}
+    page = trained("infogan", **shorter)
+    twin = trained("infogan", **shorter, category_weight=0.0, code_weight=0.0)
     (information, number), (twin_information, twin_number) = read_off(page), read_off(twin)
     assert number > 0.8 > twin_number
-    draws_nearer(page, digits("test").x)
+    draws_nearer(page, digits("test").x, share=0.3)
     measured(
         "infogan",
         "mutual information of the category and an outside classifier's class",
         figure=information,
         twin=twin_information,
-        bar=0.25,
+        bar=0.45,
         better="higher",
     )
