@@ -1,7 +1,8 @@
-"""A VQ-VAE's training step against pythae's: the same encoder and decoder, batch, data and optimiser.
+"""A VQ-VAE's training step against pythae's, and a plain loop around vector-quantize-pytorch: the same encoder and
+decoder, batch, data and optimiser.
 
-Both learn their codebook by moving averages. The step: forward, backward, Adam and the codebook's averages, each side
-as its own trainer does: ours with convolutions' weights channels last and an Adam in one pass over memory, pythae's
+All learn their codebook by moving averages. The step: forward, backward, Adam and the codebook's averages, each side
+as its own trainer does: ours with convolutions' weights channels last and an Adam in one pass over memory, the others
 with torch's defaults.
 """
 
@@ -17,6 +18,7 @@ from pythae import models as pythae_models
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
+from vector_quantize_pytorch import VectorQuantize
 
 import gencore
 from gencore.compilation import compile_regions
@@ -78,6 +80,35 @@ def pythae_step(model: Any, x: Tensor) -> Step:
     return step
 
 
+class Plain(nn.Module):
+    """A script's VQ-VAE: layers, and VectorQuantize between them."""
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__()
+        self.encoder, self.decoder = copy.deepcopy(ours.encoder), copy.deepcopy(ours.decoder)
+        codes = ours.codebook.vectors
+        self.quantizer = VectorQuantize(
+            dim=codes.shape[1], codebook_size=len(codes), decay=0.99, commitment_weight=0.25, accept_image_fmap=True
+        )
+        for name in ("embed", "embed_avg"):
+            getattr(self.quantizer._codebook, name).data.copy_(codes[None])
+
+
+def plain_step(model: Plain, x: Tensor) -> Step:
+    """As the others."""
+    adam = torch.optim.Adam(parameters(model), lr=1e-3)
+
+    def step() -> Tensor:
+        adam.zero_grad()
+        quantised, _, commitment = model.quantizer(model.encoder(x))
+        error = (model.decoder(quantised) - x).square().mean()
+        (error + commitment).backward()
+        adam.step()
+        return error.detach()
+
+    return step
+
+
 def models(num_codes: int) -> tuple[Any, Any]:
     """Ours and pythae's, with the same weights and codes."""
     torch.manual_seed(0)
@@ -99,13 +130,19 @@ def test_training_step(race: Any, num_codes: int, compiled: bool) -> None:
     with torch.no_grad():
         exact = copy.deepcopy(ours).double()
         expected = (exact.decode(exact.codebook.lookup(ours.encode(x))) - x).square().mean()
+    plain = Plain(ours)
     if compiled:
+        compile_regions(plain, ("encoder", "decoder"))
         compile_regions(ours, ours.regions)
         compile_regions(theirs, ("encoder.layers", "decoder.layers"))  # its ModelOutput does not survive the compiler
     race(
         "VQ-VAE training step",
         f"{BATCH}x{'x'.join(map(str, SHAPE))}, K = {num_codes}{', compiled' if compiled else ''}",
-        {"gencore": our_step(ours, x), "pythae": pythae_step(theirs, x)},
+        {
+            "gencore": our_step(ours, x),
+            "pythae": pythae_step(theirs, x),
+            "vector-quantize-pytorch": plain_step(plain, x),
+        },
         error=lambda error: (error.double() - expected).abs(),
         error_unit="abs. of the squared error before the step",
         tests="tests/plugins/vq/parts/test_codebook.py",
