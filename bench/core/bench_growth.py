@@ -72,7 +72,7 @@ def test_sampling_over_steps(grow: Any) -> None:
 
 def training(side: int, batch: int) -> Work:
     """Three iterations of dcgan."""
-    recipe = gencore.recipe("dcgan", data_shape=(1, side, side), steps=3, batch_size=batch)
+    recipe = gencore.recipe("dcgan", data_shape=(1, side, side), width=16, steps=3, batch_size=batch)
     source = digits("train", side)
     return lambda: gencore.Trainer(recipe, source, cpu=True).fit()
 
