@@ -21,6 +21,7 @@ OTHERWISE = {
     "artgan": "a classifier names the class asked for",
     "biggan": "a classifier names the class asked for",
     "bs-gan": "samples stop at the given critic's boundary",
+    "c-rnn-gan": "two notes in a row, Frechet distance",
     "calogan": "showers deposit the energy asked for",
     "causal-language-model": "the grammar allows the sentences",
     "cdcgan": "a classifier names the class asked for",
@@ -38,12 +39,6 @@ OTHERWISE = {
     "vq-vae": "distance to the nearest digit, against independent codes",
 }
 """How a system's behaviour test judges its default samples where `draws_nearer` does not."""
-
-NOT_HELD = {
-    "c-rnn-gan": "after its default training of a minute the distance of single notes is 0.4 (seed 0) and 1.2 (seed 1) "
-    "of random weights', that of whole melodies 2.3: it plays near the data's notes, and wanders from its melodies",
-}
-"""Why not."""
 
 
 @functools.cache
@@ -95,8 +90,8 @@ def test_every_default_sampler_is_held() -> None:
             continue
         family, _, *folders, page = read_page(spec).path.relative_to(ROOT / "plugins").parts
         calls = looked_at(Path(__file__).parent.joinpath(family, *folders, f"test_{page}"))
-        ways = [spec.name in listed for listed in (SHORT, OTHERWISE, NOT_HELD)] + ["draws_nearer" in calls]
+        ways = [spec.name in listed for listed in (SHORT, OTHERWISE)] + ["draws_nearer" in calls]
         if sum(ways) != 1 or (spec.name in OTHERWISE and "sample" not in calls):
             wrong[spec.name] = (ways, calls)
     assert not wrong
-    assert {*SHORT, *OTHERWISE, *NOT_HELD} <= {spec.name for spec in list_systems()}
+    assert {*SHORT, *OTHERWISE} <= {spec.name for spec in list_systems()}

@@ -12,6 +12,7 @@ import torch
 import gencore
 from gencore.data.toys.tones import tones
 from gencore.errors import GencoreError
+from gencore.evaluation import frechet_distance
 from gencore_gan.sequences.c_rnn_gan import CRNNGAN, FreezingGame, rests
 
 NOTES = tones(2000).x.flatten(0, 1)
@@ -159,3 +160,25 @@ def test_the_critic_hears_melodies_and_not_notes(measured: Any) -> None:
         bar=0.8,
         better="higher",
     )
+
+
+def successions(model: Any, x: torch.Tensor) -> torch.Tensor:
+    """Each note of (N, steps, 4) and the one before it, as the networks see them, (N (steps - 1), 8)."""
+    seen = model.normalised(x)
+    return torch.cat([seen[:, 1:], seen[:, :-1]], 2).flatten(0, 1)
+
+
+@pytest.mark.behaviour
+def test_the_default_sampler_plays_notes_that_follow_one_another() -> None:
+    """After the default training, seeds 0 and 1: the Frechet distance of two notes in a row is 0.42 and 0.63 of that of
+    random weights; that of whole melodies is not nearer."""
+    recipe = gencore.recipe("c-rnn-gan")
+    model: Any = gencore.Trainer(recipe, tones(4000), seed=0, cpu=True).fit().eval()
+    torch.manual_seed(0)
+    untrained: Any = CRNNGAN(recipe.config)  # type: ignore[arg-type]
+    real = successions(model, tones(1500).x)
+    here, there = (
+        float(frechet_distance(successions(each, each.sample(400, seed=0, batch_size=400)), real))
+        for each in (model, untrained)
+    )
+    assert here < 0.7 * there
