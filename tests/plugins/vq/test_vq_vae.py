@@ -293,7 +293,7 @@ def test_prior_knows_more_than_the_frequencies() -> None:
     nats = code_nats(model.prior(codes[:, :-1], test["label"]), codes).mean()
     shuffled = code_nats(model.prior(codes[:, :-1], test["label"].roll(1)), codes).mean()
     unigram = nats_of_frequencies(codes)
-    assert nats < 0.85 * unigram, (nats, unigram)
+    assert nats < 0.75 * unigram, (nats, unigram)
     assert shuffled > nats + 0.2
 
 
@@ -348,4 +348,4 @@ def test_samples_of_the_prior_are_nearer_to_digits_than_independent_codes() -> N
         return torch.cdist(x.flatten(1), train.flatten(1)).min(1).values.square().mean().item()
 
     distances = away(model.sample(300)), away(independent)
-    assert distances[0] < 0.85 * distances[1], distances
+    assert distances[0] < 0.8 * distances[1], distances
