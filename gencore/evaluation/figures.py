@@ -10,6 +10,7 @@ merit                                              what a field compares samples
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from gencore.data.images import to_uint8
 from gencore.data.source import Source
+from gencore.data.toys.degradations import grey
 from gencore.errors import GencoreError, suggest
 from gencore.evaluation import clouds, intervals
 from gencore.evaluation.evaluating import RESAMPLES, Job, NotApplicableError, Options, figure_of_mean
@@ -249,6 +251,8 @@ def _pictures(job: Job) -> tuple[Tensor, Tensor, Tensor | None]:
     reference = job.reference(job.options.n)
     if key not in job.source.fetch(reference.rows[:1]):
         raise NotApplicableError(f"{job.source.name} has no pairs to translate and compare (paired:DIR has).")
+    if key == "x_input":
+        function = functools.partial(_translated, model)
     made = reference.map(lambda batch: to_uint8(in_batches(model, function, batch[key]).clamp(-1, 1)).float())
     true = reference.map(lambda batch: to_uint8(batch["x"]).float())
     if made.shape != true.shape:
@@ -258,6 +262,18 @@ def _pictures(job: Job) -> tuple[Tensor, Tensor, Tensor | None]:
         given = reference.map(lambda batch: to_uint8(_enlarged(batch[key], shape).clamp(-1, 1)).float())
     job.made["pictures"] = made, true, given
     return made, true, given
+
+
+def _translated(model: Any, x: Tensor) -> Tensor:
+    """The translations of pictures (N, C, H, W), of coloured ones in grey where the model takes grey. Raises
+    NotApplicableError for other channels than its own."""
+    channels = (getattr(model.config, "input_shape", None) or x.shape[1:])[0]
+    if (channels, x.shape[1]) == (1, 3):
+        x = grey(x)
+    if channels != x.shape[1]:
+        raise NotApplicableError(f"the model translates pictures of {channels} channels; the data's have {x.shape[1]}.")
+    translated: Tensor = model.translate(x)
+    return translated
 
 
 def _enlarged(x: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -201,6 +201,16 @@ def test_a_translation_stands_beside_what_it_started_from() -> None:
     assert found.beside == {"of the input at that size, bicubic": pytest.approx(10.7, abs=0.1)}
 
 
+def test_coloured_inputs_are_grey_to_a_model_that_takes_grey() -> None:
+    """Pairs on disk are read alike, in colour; another number of channels is no pair of this model's."""
+    made = model("pix2pix", data_shape=[3, 16, 16], input_shape=[1, 16, 16], width=4, critic_width=4)
+    x = torch.rand(20, 3, 16, 16) * 2 - 1
+    found = evaluate(made, InMemory(x=x, further={"x_input": x}), metrics=("psnr",), options=Options(n=20))
+    assert [figure.name for figure in found.figures] == ["psnr"]
+    with pytest.raises(GencoreError, match="translates pictures of 1 channels; the data's have 2"):
+        evaluate(made, InMemory(x=x, further={"x_input": x[:, :2]}), metrics=("psnr",), options=Options(n=20))
+
+
 def test_figures_of_a_known_model() -> None:
     """A level of 255 away everywhere: PSNR 20 log10 255; every label right; one bit a pixel."""
     x = torch.randint(0, 255, (60, 1, 12, 12), dtype=torch.uint8)
