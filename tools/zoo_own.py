@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-Seen = tuple[str, Tensor | list[str]]
-"""What is shown, in a few words; pictures (N, C, H, W) in [-1, 1] to be laid in rows of 8, or lines of text."""
+from gencore.latent.maps import scatter
+from gencore.noise import GlobalNoise
+
+Seen = tuple[str, Tensor | list[str] | Image.Image]
+"""What is shown, in a few words; pictures (N, C, H, W) in [-1, 1] to be laid in rows of 8, lines of text, or a drawing.
+"""
 
 
 def series(model: Any, source: Any) -> Seen:
@@ -58,9 +63,25 @@ def under_noise(model: Any, source: Any) -> Seen:
     return f"digits under noise of sigma 0.1, 0.5, 1, 2; named rightly: {named}", torch.cat([x[:8] for x in noisy])
 
 
+def posteriors(model: Any, source: Any) -> Seen:
+    """hierarchical-implicit-model: the local unknown of each number observed, as inferred and exact."""
+    count, variance = 200, model.config.noise_std**2
+    observed = source.fetch(torch.arange(len(source)))["x"]
+    precision = len(observed) + 1 + variance
+    beta = len(observed) * observed.mean() / precision + ((1 + variance) / precision) ** 0.5 * torch.randn(count, 1)
+    points = []
+    for x in observed.sort(0).values.expand(count, -1, -1).unbind(1):
+        inferred = model.infer(x, model.posterior(torch.randn(count, 1)), GlobalNoise.like(x))
+        exact = (x + variance * beta) / (1 + variance) + (variance / (1 + variance)) ** 0.5 * torch.randn(count, 1)
+        points += [torch.cat([x + 0.02 * torch.randn(count, 1) + side, z], 1) for side, z in ((0, inferred), (0.1, exact))]
+    shows = "upwards, the unknown of each of five numbers observed: inferred (0) and, to its right, exact (1)"
+    return shows, scatter(torch.cat(points), torch.arange(len(points)).repeat_interleave(count) % 2, size=400)
+
+
 OWN: dict[str, Callable[[Any, Any], Seen]] = {
     "context-rnn-gan": series,
     "cs-gan": translations,
+    "hierarchical-implicit-model": posteriors,
     "noisy-classifier": under_noise,
     "speech-vq-vae": voices,
     "talking-heads": heads,

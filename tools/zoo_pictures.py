@@ -110,8 +110,9 @@ def draw(trainer: Trainer, lookout: Lookout) -> Drawn | None:
         if model.system in OWN:
             with torch.no_grad():
                 shows, seen = OWN[model.system](model, source)
-            lines = isinstance(seen, list)
-            return Drawn(shows, written(seen) if lines else grid(seen.clamp(-1, 1), columns=8))
+            if isinstance(seen, Tensor):
+                seen = grid(seen.clamp(-1, 1), columns=8)
+            return Drawn(shows, written(seen) if isinstance(seen, list) else seen)
         if hasattr(model, "neighbours"):
             return Drawn("words and their neighbours", written(neighbours(model)))
         if drawable(source.shape):

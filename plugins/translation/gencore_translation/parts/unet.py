@@ -18,7 +18,7 @@ from gencore.config import check
 from gencore.noise import NoiseSource
 from gencore.tiling import Tiling
 
-from .keeping import Keeps, check_keeps, kept
+from .keeping import Keeps, check_keeps, kept, seen
 from .norms import Norm, norm_layers
 from .padding import filled_up
 
@@ -34,7 +34,7 @@ class UNet(nn.Module):
     """Pictures (N, channels_in, H, W) -> (N, channels_out, H, W) in [-1, 1]; `depth` halvings, at least 2.
 
     Other sizes than multiples of 2 ** depth are filled up by mirroring and cut again. What it `keeps` of the given
-    picture (gencore_translation.parts.keeping) stands in the result; luma may lead out of [-1, 1].
+    picture (gencore_translation.parts.keeping) stands in the result, which may then lead out of [-1, 1].
     """
 
     def __init__(
@@ -53,9 +53,10 @@ class UNet(nn.Module):
         check(0 <= dropout < 1, "dropout", dropout, "a number in [0, 1)")
         check_keeps(keeps, channels_in, channels_out)
         self.depth, self.dropout, self.norm, self.keeps = depth, dropout, norm, keeps
+        channels_seen = channels_in + (keeps == "known")
         widths = unet_widths(width, depth)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, (before, after) in enumerate(pairwise((channels_in, *widths))):
+        for level, (before, after) in enumerate(pairwise((channels_seen, *widths))):
             normed = norm_layers(norm, after) if 0 < level < depth - 1 else []
             self.down.append(nn.Sequential(nn.Conv2d(before, after, 4, 2, 1, bias=not normed), *normed))
             inner = after if level == depth - 1 else 2 * after
@@ -66,7 +67,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, noise: NoiseSource | None = None) -> Tensor:
         """`noise` draws the dropout's masks; None: torch's global stream in training, and no dropout in evaluation."""
         height, width = x.shape[-2:]
-        h, maps = filled_up(x, 2**self.depth), []
+        shown = seen(x, self.keeps)
+        h, maps = filled_up(shown, 2**self.depth), []
         for level, layer in enumerate(self.down):
             h = layer(h if level == 0 else F.leaky_relu(h, 0.2))
             maps.append(h)
@@ -74,12 +76,12 @@ class UNet(nn.Module):
             h = self.up[level](F.relu(h if level == self.depth - 1 else torch.cat([maps[level], h], 1)))
             if self.dropout and max(1, self.depth - 1 - NOISY_LEVELS) <= level < self.depth - 1:
                 h = self._dropped(h, noise)
-        return kept(torch.tanh(h)[..., :height, :width], x, self.keeps)
+        return kept(torch.tanh(h)[..., :height, :width], shown, self.keeps)
 
     @property
     def tiling(self) -> Tiling | None:
-        """How a picture may be cut; instance normalisation looks at all of it."""
-        return None if self.norm == "instance" else Tiling(reach=4 * 2**self.depth, stride=2**self.depth)
+        """How a picture may be cut; instance normalisation and the membrane in a hole look at all of it."""
+        return None if self.norm == "instance" or self.keeps == "known" else Tiling(reach=4 * 2**self.depth, stride=2**self.depth)
 
     def _dropped(self, h: Tensor, noise: NoiseSource | None) -> Tensor:
         if noise is None:
