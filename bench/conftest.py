@@ -223,6 +223,13 @@ RESULTS: pytest.StashKey[Results] = pytest.StashKey()
 Race = Callable[..., Row]
 
 
+@pytest.fixture(autouse=True)
+def compiled_anew() -> None:
+    """torch.compile forgets other cases: of closures of the same lines it would make one for shapes of any size, which
+    is slower, or wrong."""
+    torch.compiler.reset()
+
+
 @pytest.fixture
 def race(request: pytest.FixtureRequest, benchmark: Any) -> Race:
     """race(operation, case, contestants, error=..., error_unit=..., tests=..., on_gpu=...) -> the row.

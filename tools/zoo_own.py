@@ -70,10 +70,11 @@ def posteriors(model: Any, source: Any) -> Seen:
     precision = len(observed) + 1 + variance
     beta = len(observed) * observed.mean() / precision + ((1 + variance) / precision) ** 0.5 * torch.randn(count, 1)
     points = []
-    for x in observed.sort(0).values.expand(count, -1, -1).unbind(1):
+    for place, x in enumerate(observed.sort(0).values.expand(count, -1, -1).unbind(1)):
         inferred = model.infer(x, model.posterior(torch.randn(count, 1)), GlobalNoise.like(x))
         exact = (x + variance * beta) / (1 + variance) + (variance / (1 + variance)) ** 0.5 * torch.randn(count, 1)
-        points += [torch.cat([x + 0.02 * torch.randn(count, 1) + side, z], 1) for side, z in ((0, inferred), (0.1, exact))]
+        for left, z in enumerate((inferred, exact)):
+            points.append(torch.cat([place + 0.4 * left + 0.08 * torch.randn(count, 1), z], 1))
     shows = "upwards, the unknown of each of five numbers observed: inferred (0) and, to its right, exact (1)"
     return shows, scatter(torch.cat(points), torch.arange(len(points)).repeat_interleave(count) % 2, size=400)
 

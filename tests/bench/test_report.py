@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.conftest import exponent, merge
-from bench.report import COMPILED, growth_table, main, regressions, shown, table
+from bench.report import growth_table, main, regressions, shown, table
 
 
 def contestant(name: str, ratio: float, milliseconds: float, error: float) -> dict[str, Any]:
@@ -67,22 +66,17 @@ def test_missing_rows_and_peers_are_named() -> None:
     assert regressions(result(), {"rows": []}) == ["look_up / 8x4: missing from the run"]
 
 
-@pytest.mark.parametrize(("ratio", "problems"), [(0.1, 0), (0.71, 0), (0.72, 1)])
-def test_our_other_contestants_may_become_faster_not_slower(ratio: float, problems: int) -> None:
+def test_our_other_contestants_are_free() -> None:
     runs = result(), result()
-    for run, of_run in zip(runs, (0.5, ratio), strict=True):
-        run["rows"][0]["contestants"].append(contestant(COMPILED, of_run, 2.0 * of_run, 0.0))
-    assert len(regressions(*runs)) == problems
+    for run, ratio in zip(runs, (2.0, 0.1), strict=True):
+        run["rows"][0]["contestants"].append(contestant("gencore, backend torch", ratio, 2.0 * ratio, 0.0))
+    assert regressions(*runs) == []
 
 
-def test_the_table_has_a_peers_time_over_that_of_the_compiled_backend() -> None:
+def test_the_table_has_a_peers_time_over_ours() -> None:
     row = result()["rows"][0]
-    assert "| peer | 4.00x |  | 8.000 |" in "\n".join(table([row]))
-    row["contestants"].append(contestant(COMPILED, 0.5, 1.0, 0.0))
-    lines = "\n".join(table([row]))
-    assert "| peer | 4.00x | 8.00x | 8.000 |" in lines
-    assert f"| {COMPILED} | 0.50x |  | 1.000 |" in lines
-    assert "x" not in "".join(line.split("|")[5] for line in table([row | {"tests": "not run"}]))
+    assert "| peer | 4.00x | 8.000 |" in "\n".join(table([row]))
+    assert "x" not in "".join(line.split("|")[4] for line in table([row | {"tests": "not run"}]))
 
 
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,13 +90,10 @@ def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "| look_up | 8x4 | **gencore** |" in capsys.readouterr().out
 
 
-def test_the_plot_shows_peers_against_both_of_our_backends() -> None:
+def test_the_plot_shows_peers() -> None:
     run = result()
-    run["rows"][0]["contestants"].insert(1, contestant(COMPILED, 0.5, 1.0, 0.0))
-    assert shown(run) == {"look_up  8x4  peer": (4.0, 8.0)}
-    without = shown(result())["look_up  8x4  peer"]
-    assert without[0] == 4.0
-    assert math.isnan(without[1])
+    run["rows"][0]["contestants"].insert(1, contestant("gencore, backend torch", 2.0, 4.0, 0.0))
+    assert shown(run) == {"look_up  8x4  peer": 4.0}
     run["rows"][0]["tests"] = "not run"
     assert shown(run) == {}
 

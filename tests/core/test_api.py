@@ -29,7 +29,8 @@ def test_what_they_are() -> None:
     assert gencore.recipe("vae", data_shape=(1, 32, 32)).config.latent_dim == 16
     assert gencore.recipe("vae", data_shape=shape).config.hidden == (512, 512)
     assert gencore.recipe("vae", data_shape=shape, hidden=(8,)).config.hidden == (8,)
-    assert gencore.recipe("conv-vae", data_shape=shape).config.latent_dim == 64
+    convolutional = gencore.recipe("conv-vae", data_shape=shape).config
+    assert (convolutional.latent_dim, convolutional.width) == (64, 16)
     for system in ("ddpm", "edm"):
         made = gencore.recipe(system, data_shape=shape)
         assert (made.config.network.patch_size, made.config.network.channels) == (2, (32, 64, 64))
