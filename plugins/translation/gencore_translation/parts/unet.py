@@ -81,7 +81,9 @@ class UNet(nn.Module):
     @property
     def tiling(self) -> Tiling | None:
         """How a picture may be cut; instance normalisation and the membrane in a hole look at all of it."""
-        return None if self.norm == "instance" or self.keeps == "known" else Tiling(reach=4 * 2**self.depth, stride=2**self.depth)
+        if self.norm == "instance" or self.keeps == "known":
+            return None
+        return Tiling(reach=4 * 2**self.depth, stride=2**self.depth)
 
     def _dropped(self, h: Tensor, noise: NoiseSource | None) -> Tensor:
         if noise is None:
