@@ -33,6 +33,8 @@ def test_what_they_are() -> None:
     assert (convolutional.latent_dim, convolutional.width) == (64, 16)
     for system in ("ddpm", "edm"):
         made = gencore.recipe(system, data_shape=shape)
-        assert (made.config.network.patch_size, made.config.network.channels) == (2, (32, 64, 64))
+        assert (made.config.network.patch_size, made.config.network.channels) == (4, (48, 96, 96))
         assert made.stages[0].steps == 5000
         assert gencore.recipe(system, data_shape=shape, network="dense").stages[0].steps == 10_000
+    predicted = [gencore.recipe("ddpm", data_shape=(1, side, side)).config.prediction for side in (32, 64)]
+    assert predicted == ["v", "x0"]
