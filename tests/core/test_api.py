@@ -38,3 +38,5 @@ def test_what_they_are() -> None:
         assert gencore.recipe(system, data_shape=shape, network="dense").stages[0].steps == 10_000
     predicted = [gencore.recipe("ddpm", data_shape=(1, side, side)).config.prediction for side in (32, 64)]
     assert predicted == ["v", "x0"]
+    noise = [gencore.recipe("edm", data_shape=(1, side, side)).config.p_mean for side in (32, 64)]
+    assert noise == [-1.2, 0.3]

@@ -2,6 +2,9 @@
 
 Residual blocks with group normalisation and SiLU, the embedded noise level added between the two convolutions, self-
 attention at the levels that ask for it, strided convolutions down, nearest-neighbour and a convolution up.
+
+Where places are patches, the picture itself, times a number learned for each noise level, is added to the result: its
+noise does not fit through the channels of a patch.
 """
 
 from __future__ import annotations
@@ -184,12 +187,13 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
         self.head = nn.Conv2d(width, (out_channels or image_channels) * self.patch**2, 3, padding=1)
-        for parameter in self.head.parameters():
+        self.passed = nn.Linear(4 * config.channels[0], 1) if self.patch > 1 else None
+        for parameter in (*self.head.parameters(), *(self.passed.parameters() if self.passed else ())):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor | None) -> Tensor:
         """x (N, C, H, W), level (N,), label (N,) or None -> (N, out_channels, H, W), which is C where not told."""
-        embedded = self.embedding(level, label)
+        embedded, picture = self.embedding(level, label), x
         x = keep_channels_last(self.stem(keep_channels_last(fold(x, self.patch))))
         skips = [x]
         for part in self.down:
@@ -200,7 +204,11 @@ class UNet(nn.Module):
         for part in self.up:
             x = run_part(part, x if isinstance(part, Upsample) else torch.cat([x, skips.pop()], 1), embedded)
         out = self.head(F.silu(self.norm(x)))
-        return rearrange(out, "n (c p q) h w -> n c (h p) (w q)", p=self.patch, q=self.patch)
+        out = rearrange(out, "n (c p q) h w -> n c (h p) (w q)", p=self.patch, q=self.patch)
+        if self.passed is None:
+            return out
+        picture = rearrange(self.passed(F.silu(embedded)), "n 1 -> n 1 1 1") * picture
+        return out + F.pad(picture, (0, 0, 0, 0, 0, out.shape[1] - picture.shape[1]))
 
 
 def run_part(part: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
