@@ -200,7 +200,9 @@ def ddpm(
         model=DDPM,
         config=DDPMConfig(
             data_shape=data_shape,
-            network=network_config(network, width=width, depth=depth, levels=levels, patch_size=patch_size),
+            network=network_config(
+                network, width=width, depth=depth, levels=levels, patch_size=patch_size, clean=prediction == "x0"
+            ),
             num_timesteps=num_timesteps,
             schedule=schedule,
             prediction=prediction,

@@ -104,13 +104,14 @@ def for_pictures(data_shape: tuple[int, ...], given: Mapping[str, Any]) -> dict[
 
 
 def network_config(
-    network: NetworkName, *, width: int, depth: int, levels: int = 2, patch_size: int | None = None
+    network: NetworkName, *, width: int, depth: int, levels: int = 2, patch_size: int | None = None, clean: bool = False
 ) -> NetworkConfig:
     """A network by name, as recipes take it.
 
     `width`: channels at the image's size (U-Net), token width, or hidden width. `depth`: blocks a level, transformer
     blocks, or layers. `levels`: resolutions of the U-Net, channels doubled once at the second. `patch_size`: pixels a
-    side that become one place; by default 1 in the U-Net, 2 in the transformer.
+    side that become one place; by default 1 in the U-Net, 2 in the transformer. `clean`: what is predicted has no noise
+    in it; else a U-Net on patches passes a share of the picture by.
     """
     if network == "unet":
         channels = (width, *[2 * width] * (levels - 1))
@@ -121,6 +122,7 @@ def network_config(
             head_dim=min(16, width),
             norm_groups=8,
             patch_size=patch_size or 1,
+            passes=not clean and (patch_size or 1) > 1,
         )
     if network == "dit":
         return DiTConfig(width=width, depth=depth, patch_size=patch_size or 2)

@@ -3,8 +3,8 @@
 Residual blocks with group normalisation and SiLU, the embedded noise level added between the two convolutions, self-
 attention at the levels that ask for it, strided convolutions down, nearest-neighbour and a convolution up.
 
-Where places are patches, the picture itself, times a number learned for each noise level, is added to the result: its
-noise does not fit through the channels of a patch.
+Where places are patches, the picture itself, times a number learned for each noise level, may be added to the result:
+its noise does not fit through the channels of a patch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class UNetConfig:
     """`channels`: feature maps at each level, the image's size first, halved from level to level.
 
     `attention`: one flag a level; the middle always attends. `head_dim` null: a single head. `patch_size` p folds
-    p x p pixels into channels before the first level and back after the last: 1/p^2 of the cost. The last five fields
+    p x p pixels into channels before the first level and back after the last: 1/p^2 of the cost; with `passes` a share
+    of the picture itself is added to the result, for predictions that have its noise in them. The last five fields
     are for reading checkpoints of other libraries: `symmetric_padding` False pads strided convolutions at the right
     and bottom only.
     """
@@ -35,6 +36,7 @@ class UNetConfig:
     attention: tuple[bool, ...] = (False, False)
     head_dim: int | None = 16
     patch_size: int = 1
+    passes: bool = False
     dropout: float = 0.0
     norm_groups: int = 8
     norm_eps: float = 1e-5
@@ -187,7 +189,7 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
         self.norm = nn.GroupNorm(config.norm_groups, width, eps=config.norm_eps)
         self.head = nn.Conv2d(width, (out_channels or image_channels) * self.patch**2, 3, padding=1)
-        self.passed = nn.Linear(4 * config.channels[0], 1) if self.patch > 1 else None
+        self.passed = nn.Linear(4 * config.channels[0], 1) if config.passes else None
         for parameter in (*self.head.parameters(), *(self.passed.parameters() if self.passed else ())):
             nn.init.zeros_(parameter)
 

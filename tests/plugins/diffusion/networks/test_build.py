@@ -8,7 +8,7 @@ import torch
 from gencore.config import from_json, to_json
 from gencore.errors import GencoreError
 from gencore_diffusion.ddpm import DDPM, DDPMConfig
-from gencore_diffusion.networks.build import DenseConfig, NetworkConfig, build_network
+from gencore_diffusion.networks.build import DenseConfig, NetworkConfig, build_network, network_config
 from gencore_diffusion.networks.dit import DiTConfig
 from gencore_diffusion.networks.unet import UNet, UNetConfig
 from tests.plugins.diffusion.diffusion_models import awake
@@ -16,7 +16,7 @@ from tests.plugins.diffusion.diffusion_models import awake
 NETWORKS: list[NetworkConfig] = [
     UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8),
     UNetConfig(channels=(8, 8, 16), attention=(False,) * 3, head_dim=8, blocks=2, symmetric_padding=False),
-    UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8, patch_size=2),
+    UNetConfig(channels=(8, 16), attention=(False, True), head_dim=8, patch_size=2, passes=True),
     DiTConfig(width=16, depth=2, heads=2),
     DenseConfig(hidden=16, layers=2),
 ]
@@ -37,9 +37,12 @@ def test_networks(config: NetworkConfig) -> None:
     assert (slope[1] == 0).all()
 
 
+CASES = [(None, False), (2, False), (2, True)]
+
+
 def test_a_picture_in_patches_passes_a_unet_by() -> None:
     """As much of it as its noise level says; what else is predicted beside it gets none of it."""
-    config = UNetConfig(channels=(8, 16), head_dim=8, patch_size=2)
+    config = UNetConfig(channels=(8, 16), head_dim=8, patch_size=2, passes=True)
     network = UNet(config, image_channels=2, num_classes=None, out_channels=4)
     assert network.passed is not None
     x, level = torch.randn(3, 2, 8, 8), torch.tensor([1.0, 50.0, 900.0])
@@ -48,7 +51,8 @@ def test_a_picture_in_patches_passes_a_unet_by() -> None:
     shares = network.passed(torch.nn.functional.silu(network.embedding(level, None)))[:, :, None, None]
     assert shares.unique().numel() == 3
     torch.testing.assert_close(network(x, level, None), torch.cat([shares * x, 0 * x], 1))
-    assert UNet(UNetConfig(head_dim=8), image_channels=1, num_classes=None).passed is None
+    named = [network_config("unet", width=16, depth=1, patch_size=patch, clean=clean) for patch, clean in CASES]
+    assert [made.passes for made in named if isinstance(made, UNetConfig)] == [False, True, False]
 
 
 @pytest.mark.parametrize("config", NETWORKS, ids=lambda c: type(c).__name__)
