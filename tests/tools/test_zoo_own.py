@@ -1,4 +1,4 @@
-"""What some systems do, drawn: of untrained models, rows of pictures of the data's shape, or lines."""
+"""What some systems do, drawn: of untrained models, rows of pictures of the data's shape, lines, or a drawing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import gencore
 from gencore.data import open_source
@@ -28,6 +29,10 @@ def test_each_is_drawn(system: str) -> None:
     assert said
     if isinstance(seen, list):
         assert [line.count("->") for line in seen] == [1] * 8
+        return
+    if isinstance(seen, Image.Image):
+        colours = {colour for count, colour in seen.getcolors(seen.width * seen.height) or () if count > 100}
+        assert len(colours) == 3  # both kinds of dots, and white
         return
     assert seen.shape[1:] == source.shape
     assert len(seen) % 8 == 0
