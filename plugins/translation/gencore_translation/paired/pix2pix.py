@@ -12,7 +12,8 @@ steps, the L1 distance from the likest possible scene: 0.09 without, 0.30 with d
 and batch normalisation with a batch of one, which is `norm` "instance". l1_weight 10 and a learning rate of 1e-3, where
 the paper has 100 and 2e-4: with small networks and few steps the critic changes nothing at 100. A critic of 16-pixel
 patches for pictures of 16 pixels (`critic_halvings` 3 is the paper's of 70). Of a grey picture light and dark stay, of
-one with holes the pixels around them; the paper paints all anew (`keep`). The critic does not tell matched pairs from
+one with holes the pixels around them, and the network is shown such a hole filled by a smooth membrane, to which it
+adds; the paper paints all anew (`keep`). The critic does not tell matched pairs from
 others, as measured: only one that is shown mismatched pairs learns that.
 """
 
